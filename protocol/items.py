@@ -1,0 +1,240 @@
+"""Thread items: what a turn is made of, as in `item/started`, `item/completed` and `thread/read`.
+
+Field order is the peer's, so that a recording can be compared by eye.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from protocol.base import UNSET, Absent, Wire
+
+__all__ = [
+    "AgentMessageItem",
+    "CommandAction",
+    "CommandExecutionItem",
+    "ContextCompactionItem",
+    "FileChangeItem",
+    "FileUpdateChange",
+    "ImageViewItem",
+    "ListFilesAction",
+    "PatchChangeKind",
+    "PlanItem",
+    "ReadAction",
+    "ReasoningItem",
+    "SearchAction",
+    "TextElement",
+    "TextInput",
+    "ThreadItem",
+    "UnknownAction",
+    "UserInput",
+    "UserMessageItem",
+    "WebSearchItem",
+]
+
+
+# --- what a user sends -------------------------------------------------------------------------
+
+
+class ByteRange(Wire, kw_only=True):
+    start: int
+    end: int
+
+
+class TextElement(Wire, kw_only=True):
+    """A span of the text, in UTF-8 bytes, that the client shows as a placeholder."""
+
+    byte_range: ByteRange
+    placeholder: str | None = None
+
+
+class TextInput(msgspec.Struct, tag_field="type", tag="text", kw_only=True):
+    text: str
+    # snake_case on the wire, the only field that is
+    text_elements: list[TextElement] = []
+
+
+class ImageInput(Wire, kw_only=True, tag_field="type", tag="image"):
+    detail: str | None = None
+    url: str | Absent = UNSET
+    file_id: str | Absent = UNSET
+
+
+class LocalImageInput(Wire, kw_only=True, tag_field="type", tag="localImage"):
+    detail: str | None = None
+    path: str
+
+
+class AudioInput(Wire, kw_only=True, tag_field="type", tag="audio"):
+    url: str | Absent = UNSET
+    file_id: str | Absent = UNSET
+
+
+class LocalAudioInput(Wire, kw_only=True, tag_field="type", tag="localAudio"):
+    path: str
+
+
+class SkillInput(Wire, kw_only=True, tag_field="type", tag="skill"):
+    name: str
+    path: str
+
+
+class MentionInput(Wire, kw_only=True, tag_field="type", tag="mention"):
+    name: str
+    path: str
+
+
+UserInput = TextInput | ImageInput | LocalImageInput | AudioInput | LocalAudioInput | SkillInput | MentionInput
+
+
+# --- what a command is seen to do ---------------------------------------------------------------
+
+
+class ReadAction(Wire, kw_only=True, tag_field="type", tag="read"):
+    command: str
+    name: str
+    path: str
+
+
+class ListFilesAction(Wire, kw_only=True, tag_field="type", tag="listFiles"):
+    command: str
+    path: str | None = None
+
+
+class SearchAction(Wire, kw_only=True, tag_field="type", tag="search"):
+    command: str
+    query: str | None = None
+    path: str | None = None
+
+
+class UnknownAction(Wire, kw_only=True, tag_field="type", tag="unknown"):
+    command: str
+
+
+CommandAction = ReadAction | ListFilesAction | SearchAction | UnknownAction
+
+
+# --- what a patch changes -----------------------------------------------------------------------
+
+
+class AddKind(Wire, kw_only=True, tag_field="type", tag="add"):
+    pass
+
+
+class DeleteKind(Wire, kw_only=True, tag_field="type", tag="delete"):
+    pass
+
+
+class UpdateKind(Wire, kw_only=True, tag_field="type", tag="update"):
+    move_path: str | None = None
+
+
+PatchChangeKind = AddKind | DeleteKind | UpdateKind
+
+
+class FileUpdateChange(Wire, kw_only=True):
+    """One file of a patch. `diff`: the whole text of an added or deleted file, else unified hunks."""
+
+    path: str
+    kind: PatchChangeKind
+    diff: str
+
+
+# --- items ----------------------------------------------------------------------------------------
+
+
+class _Item(Wire, kw_only=True, tag_field="type"):
+    id: str
+
+
+class UserMessageItem(_Item, kw_only=True, tag="userMessage"):
+    client_id: str | None = None
+    content: list[UserInput]
+    started_at_ms: int | None = None
+    completed_at_ms: int | None = None
+
+
+class AgentMessageItem(Wire, kw_only=True, tag_field="type", tag="agentMessage"):
+    moderation: Any = None
+    id: str
+    text: str
+    phase: Literal["commentary", "partial_answer", "final_answer"] | None = None
+    memory_citation: Any = None
+    delivery: Any = None
+    questions: Any = None
+    started_at_ms: int | None = None
+    completed_at_ms: int | None = None
+
+
+class ReasoningItem(_Item, kw_only=True, tag="reasoning"):
+    summary: list[str] = []
+    content: list[str] = []
+    started_at_ms: int | None = None
+    completed_at_ms: int | None = None
+
+
+CommandStatus = Literal["inProgress", "completed", "failed", "declined"]
+CommandSource = Literal["agent", "userShell", "unifiedExecStartup", "unifiedExecInteraction"]
+
+
+class CommandExecutionItem(_Item, kw_only=True, tag="commandExecution"):
+    plugin_id: str | None = None
+    script_path: str | None = None
+    command: str
+    cwd: str
+    process_id: str | None = None
+    source: CommandSource = "agent"
+    status: CommandStatus
+    command_actions: list[CommandAction]
+    aggregated_output: str | None = None
+    exit_code: int | None = None
+    duration_ms: int | None = None
+    started_at_ms: int | None = None
+    completed_at_ms: int | None = None
+
+
+class FileChangeItem(_Item, kw_only=True, tag="fileChange"):
+    changes: list[FileUpdateChange]
+    status: CommandStatus
+    started_at_ms: int | None = None
+    completed_at_ms: int | None = None
+
+
+class PlanItem(_Item, kw_only=True, tag="plan"):
+    text: str
+    started_at_ms: int | None = None
+    completed_at_ms: int | None = None
+
+
+class ImageViewItem(_Item, kw_only=True, tag="imageView"):
+    path: str
+    started_at_ms: int | None = None
+    completed_at_ms: int | None = None
+
+
+class WebSearchItem(_Item, kw_only=True, tag="webSearch"):
+    query: str
+    action: Any = None
+    results: Any = None
+    started_at_ms: int | None = None
+    completed_at_ms: int | None = None
+
+
+class ContextCompactionItem(_Item, kw_only=True, tag="contextCompaction"):
+    started_at_ms: int | None = None
+    completed_at_ms: int | None = None
+
+
+ThreadItem = (
+    UserMessageItem
+    | AgentMessageItem
+    | ReasoningItem
+    | CommandExecutionItem
+    | FileChangeItem
+    | PlanItem
+    | ImageViewItem
+    | WebSearchItem
+    | ContextCompactionItem
+)

@@ -1,0 +1,90 @@
+"""Turns, their errors and their requests."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from protocol.base import Params, Wire
+from protocol.items import ThreadItem, UserInput
+from protocol.policy import ApprovalPolicy, SandboxPolicy
+
+__all__ = [
+    "CodexErrorInfo",
+    "Turn",
+    "TurnError",
+    "TurnInterruptParams",
+    "TurnInterruptResponse",
+    "TurnStartParams",
+    "TurnStartResponse",
+    "TurnSteerParams",
+    "TurnSteerResponse",
+]
+
+TurnStatus = Literal["completed", "interrupted", "failed", "inProgress"]
+ItemsView = Literal["notLoaded", "summary", "full"]
+
+CodexErrorInfo = str | dict[str, Any]
+"""Either a word (`"usageLimitExceeded"`) or one key with details (`{"httpConnectionFailed": {"httpStatusCode": 401}}`)."""
+
+
+class TurnError(Wire, kw_only=True):
+    message: str
+    codex_error_info: CodexErrorInfo | None = None
+    additional_details: str | None = None
+    misalignment: Any = None
+
+
+class Turn(Wire, kw_only=True):
+    """`started_at` and `completed_at` in unix seconds, `duration_ms` in milliseconds."""
+
+    id: str
+    root_turn_id: str | None = None
+    items: list[ThreadItem] = []
+    items_view: ItemsView = "notLoaded"
+    status: TurnStatus
+    error: TurnError | None = None
+    started_at: int | None = None
+    completed_at: int | None = None
+    duration_ms: int | None = None
+
+
+class TurnStartParams(Params, kw_only=True):
+    """Overrides given here hold for the later turns of the thread too."""
+
+    thread_id: str
+    input: list[UserInput]
+    approval_policy: ApprovalPolicy | None = None
+    approvals_reviewer: Literal["user", "auto_review", "guardian_subagent"] | None = None
+    client_user_message_id: str | None = None
+    cwd: str | None = None
+    effort: str | None = None
+    model: str | None = None
+    output_schema: Any = None
+    sandbox_policy: SandboxPolicy | None = None
+    service_tier: str | None = None
+    summary: Literal["auto", "concise", "detailed", "none"] | None = None
+    personality: Literal["none", "friendly", "pragmatic"] | None = None
+
+
+class TurnStartResponse(Wire, kw_only=True):
+    turn: Turn
+
+
+class TurnInterruptParams(Params, kw_only=True):
+    thread_id: str
+    turn_id: str
+
+
+class TurnInterruptResponse(Wire, kw_only=True):
+    pass
+
+
+class TurnSteerParams(Params, kw_only=True):
+    thread_id: str
+    expected_turn_id: str
+    input: list[UserInput]
+    client_user_message_id: str | None = None
+
+
+class TurnSteerResponse(Wire, kw_only=True):
+    turn_id: str
