@@ -1,0 +1,1 @@
+"""Configuration: `config.toml`, its overrides, and what they make of one thread."""

@@ -127,7 +127,8 @@ class DeleteKind(Wire, kw_only=True, tag_field="type", tag="delete"):
     pass
 
 
-class UpdateKind(Wire, kw_only=True, tag_field="type", tag="update"):
+class UpdateKind(msgspec.Struct, kw_only=True, tag_field="type", tag="update"):
+    # snake_case on the wire
     move_path: str | None = None
 
 

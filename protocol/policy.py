@@ -43,23 +43,23 @@ class _Policy(msgspec.Struct, rename="camel", kw_only=True, frozen=True, tag_fie
     pass
 
 
-class DangerFullAccess(_Policy, kw_only=True, tag="dangerFullAccess"):
+class DangerFullAccess(_Policy, kw_only=True, frozen=True, tag="dangerFullAccess"):
     """No sandbox at all."""
 
 
-class ReadOnly(_Policy, kw_only=True, tag="readOnly"):
+class ReadOnly(_Policy, kw_only=True, frozen=True, tag="readOnly"):
     """The whole file system may be read, nothing written."""
 
     network_access: bool = False
 
 
-class ExternalSandbox(_Policy, kw_only=True, tag="externalSandbox"):
+class ExternalSandbox(_Policy, kw_only=True, frozen=True, tag="externalSandbox"):
     """Something around us confines already: commands run as they are."""
 
     network_access: Literal["restricted", "enabled"] = "restricted"
 
 
-class WorkspaceWrite(_Policy, kw_only=True, tag="workspaceWrite"):
+class WorkspaceWrite(_Policy, kw_only=True, frozen=True, tag="workspaceWrite"):
     """Writes below the cwd, `writable_roots` (absolute paths), /tmp and $TMPDIR only."""
 
     writable_roots: tuple[str, ...] = ()

@@ -1,0 +1,177 @@
+"""The catalogue of models we know, from `models.json`, and what is assumed of all others.
+
+The file has the ids, names, order and efforts of Codex 0.169, so that a client finds what it expects. The
+context windows are those Codex reports; all models get plain function tools here.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from typing import Literal
+
+import msgspec
+
+from config.errors import InvalidCursorError
+from protocol.models import (
+    Model,
+    ModelAvailabilityNux,
+    ModelListResponse,
+    ModelServiceTier,
+    ModelUpgradeInfo,
+    ReasoningEffortOption,
+)
+
+__all__ = ["ModelInfo", "Upgrade", "default_model", "find_model", "list_models"]
+
+CATALOGUE_FILE = "models.json"
+# The rest is left for the answer and for what the count of tokens gets wrong.
+USABLE_PERCENT = 95
+# Compaction itself must fit into what is left.
+COMPACT_PERCENT = 90
+LARGEST_CURSOR = 2**64 - 1
+_CURSOR = re.compile(r"\+?[0-9]+", re.ASCII)
+
+Verbosity = Literal["low", "medium", "high"]
+
+
+class ModelInfo(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """What a model can do. `context_window` in tokens, as the model has it.
+
+    `tools` are the names it may be given; the settings decide which of them it gets. `known` is false for a
+    model that is not in the catalogue. `verbosity` None: the parameter is not sent.
+    """
+
+    context_window: int
+    verbosity: Verbosity | None
+    parallel_tool_calls: bool
+    tools: tuple[str, ...]
+    default_effort: str | None = None
+    known: bool = False
+
+    @property
+    def usable_window(self) -> int:
+        """The `modelContextWindow` that clients see, in tokens."""
+        return self.context_window * USABLE_PERCENT // 100
+
+    @property
+    def compact_limit(self) -> int:
+        """The tokens from which on a thread is compacted."""
+        return self.context_window * COMPACT_PERCENT // 100
+
+
+class Upgrade(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    model: str
+    migration_markdown: str
+
+
+class _Entry(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
+    id: str
+    display_name: str
+    description: str
+    hidden: bool = False
+    is_default: bool = False
+    model_specialty: str | None = None
+    upgrade: Upgrade | None = None
+    availability_message: str | None = None
+    efforts: tuple[str, ...]
+    default_effort: str
+    multi_agent_version: str | None = None
+    speed_tiers: tuple[str, ...] = ()
+    service_tiers: tuple[ModelServiceTier, ...] = ()
+    default_service_tier: str | None = None
+    context_window: int
+    verbosity: Verbosity
+    parallel_tool_calls: bool
+    tools: tuple[str, ...]
+
+    def info(self) -> ModelInfo:
+        return ModelInfo(
+            context_window=self.context_window,
+            verbosity=self.verbosity,
+            parallel_tool_calls=self.parallel_tool_calls,
+            tools=self.tools,
+            default_effort=self.default_effort,
+            known=True,
+        )
+
+    def wire(self, efforts: dict[str, str]) -> Model:
+        upgrade = self.upgrade
+        message = self.availability_message
+        return Model(
+            id=self.id,
+            model=self.id,
+            upgrade=upgrade.model if upgrade else None,
+            upgrade_info=ModelUpgradeInfo(model=upgrade.model, migration_markdown=upgrade.migration_markdown)
+            if upgrade
+            else None,
+            availability_nux=ModelAvailabilityNux(message=message) if message else None,
+            display_name=self.display_name,
+            description=self.description,
+            model_specialty=self.model_specialty,
+            hidden=self.hidden,
+            supported_reasoning_efforts=[
+                ReasoningEffortOption(reasoning_effort=effort, description=efforts[effort])
+                for effort in self.efforts
+            ],
+            default_reasoning_effort=self.default_effort,
+            multi_agent_version=self.multi_agent_version,
+            additional_speed_tiers=list(self.speed_tiers),
+            service_tiers=list(self.service_tiers),
+            default_service_tier=self.default_service_tier,
+            is_default=self.is_default,
+        )
+
+
+class _Catalogue(msgspec.Struct, frozen=True, kw_only=True):
+    efforts: dict[str, str]
+    fallback: ModelInfo
+    models: tuple[_Entry, ...]
+
+
+@functools.cache
+def _catalogue() -> _Catalogue:
+    with open(os.path.join(os.path.dirname(__file__), CATALOGUE_FILE), "rb") as stream:
+        return msgspec.json.decode(stream.read(), type=_Catalogue)
+
+
+def default_model() -> str:
+    """The model of a thread that nobody chose one for."""
+    return next(entry.id for entry in _catalogue().models if entry.is_default)
+
+
+def find_model(name: str) -> ModelInfo:
+    """What is known about `name`; any name is accepted, an unknown one gets the cautious fallback."""
+    for entry in _catalogue().models:
+        if entry.id == name:
+            return entry.info()
+    return _catalogue().fallback
+
+
+def list_models(
+    cursor: str | None = None, limit: int | None = None, *, include_hidden: bool = False
+) -> ModelListResponse:
+    """One page of the catalogue. A cursor is the index of the page's first model.
+
+    :raises InvalidCursorError: it is no number, or lies behind the end.
+    """
+    catalogue = _catalogue()
+    entries = [entry for entry in catalogue.models if include_hidden or not entry.hidden]
+    start = 0 if cursor is None else _index(cursor)
+    if start > len(entries):
+        raise InvalidCursorError(f"cursor {start} exceeds total models {len(entries)}")
+    end = len(entries) if limit is None else min(start + max(limit, 1), len(entries))
+    return ModelListResponse(
+        data=[entry.wire(catalogue.efforts) for entry in entries[start:end]],
+        next_cursor=str(end) if end < len(entries) else None,
+    )
+
+
+def _index(cursor: str) -> int:
+    # The length first: Python refuses to parse numbers of thousands of digits.
+    digits = cursor.lstrip("+").lstrip("0") or "0"
+    fits = len(digits) <= len(str(LARGEST_CURSOR))
+    if not _CURSOR.fullmatch(cursor) or not fits or int(digits) > LARGEST_CURSOR:
+        raise InvalidCursorError(f"invalid cursor: {cursor}")
+    return int(digits)

@@ -1,0 +1,230 @@
+"""The effective settings of one thread: configuration, trust and the wishes of the request."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from config.document import Document
+from config.errors import MalformedConfigError
+from config.models import ModelInfo, Verbosity, default_model, find_model
+from config.project_docs import load_project_docs
+from config.providers import ProviderEndpoint, find_provider
+from config.settings import SandboxWorkspaceWrite, Settings, ShellEnvironmentPolicy, settings_of
+from config.trust import TrustLevel, trust_of
+from protocol.policy import (
+    ApprovalPolicy,
+    ReadOnly,
+    SandboxMode,
+    SandboxPolicy,
+    WorkspaceWrite,
+    policy_of_mode,
+)
+from protocol.threads import (
+    ApprovalsReviewer,
+    PermissionProfile,
+    Personality,
+    ThreadResumeParams,
+    ThreadStartParams,
+)
+
+__all__ = ["ThreadOverrides", "ThreadSettings", "resolve_thread"]
+
+DEFAULT_PROVIDER = "openai"
+UPDATE_PLAN, VIEW_IMAGE, WEB_SEARCH = "update_plan", "view_image", "web_search"
+
+
+class ThreadOverrides(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request says about its thread. `config` is a partial configuration, nested or with dotted keys."""
+
+    model: str | None = None
+    model_provider: str | None = None
+    approval_policy: ApprovalPolicy | None = None
+    approvals_reviewer: ApprovalsReviewer | None = None
+    sandbox: SandboxMode | None = None
+    cwd: str | None = None
+    config: dict[str, Any] | None = None
+    base_instructions: str | None = None
+    developer_instructions: str | None = None
+    personality: Personality | None = None
+    service_tier: str | None = None
+
+    @classmethod
+    def of(cls, params: ThreadStartParams | ThreadResumeParams) -> ThreadOverrides:
+        return cls(**{name: getattr(params, name) for name in cls.__struct_fields__})
+
+
+class ThreadSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a worker needs to know about its thread. Holds no secrets, and is sent to workers as it is.
+
+    cwd: absolute; need not exist. permission_profile: what clients see when nobody has chosen a sandbox.
+    model_info: of `model`, with the window from the settings in place.
+    auto_compact_limit: in tokens. tools: names of the built-in tools on offer.
+    user_instructions, instruction_sources: the text of the AGENTS.md files and their paths.
+    base_instructions: None means the server's own.
+    """
+
+    cwd: str
+    trust: TrustLevel | None
+    model: str
+    model_info: ModelInfo
+    provider: ProviderEndpoint
+    reasoning_effort: str | None
+    reasoning_summary: Literal["auto", "concise", "detailed", "none"] | None
+    verbosity: Verbosity | None
+    auto_compact_limit: int
+    service_tier: str | None
+    personality: Personality | None
+    approval_policy: ApprovalPolicy
+    approvals_reviewer: ApprovalsReviewer
+    sandbox: SandboxPolicy
+    permission_profile: PermissionProfile | None
+    shell_environment: ShellEnvironmentPolicy
+    base_instructions: str | None
+    developer_instructions: str | None
+    user_instructions: str
+    instruction_sources: tuple[str, ...]
+    tools: tuple[str, ...]
+    features: dict[str, Any]
+    show_raw_reasoning: bool
+    hide_reasoning: bool
+    keep_history: bool
+
+
+def resolve_thread(
+    document: Document,
+    overrides: ThreadOverrides,
+    *,
+    home: str,
+    server_cwd: str,
+    environ: Mapping[str, str],
+) -> ThreadSettings:
+    """`server_cwd` is the folder a relative cwd is meant from, and the cwd of a thread without one.
+
+    :raises ConfigError: any of the errors of this package but HomeError and InvalidCursorError.
+    """
+    document = document.with_request(overrides.config or {})
+    settings = settings_of(document)
+    cwd = _absolute(overrides.cwd or "", server_cwd, environ)
+    trust = trust_of(cwd, settings.projects)
+    provider_id = overrides.model_provider or settings.model_provider or DEFAULT_PROVIDER
+    provider = find_provider(document, provider_id)
+    model = overrides.model or settings.model or default_model()
+    info = find_model(model)
+    if settings.model_context_window is not None:
+        info = msgspec.structs.replace(info, context_window=settings.model_context_window)
+    workspace = _workspace(document, settings.sandbox_workspace_write, cwd, home, environ)
+    sandbox, profile = _sandbox(overrides.sandbox or settings.sandbox_mode, workspace, trust)
+    docs = load_project_docs(
+        home,
+        cwd,
+        max_bytes=settings.project_doc_max_bytes,
+        fallback_names=settings.project_doc_fallback_filenames,
+        root_markers=settings.project_root_markers,
+    )
+    return ThreadSettings(
+        cwd=cwd,
+        trust=trust,
+        model=model,
+        model_info=info,
+        provider=provider.endpoint(provider_id, environ, openai_base_url=settings.openai_base_url),
+        reasoning_effort=settings.model_reasoning_effort,
+        reasoning_summary=settings.model_reasoning_summary,
+        verbosity=settings.model_verbosity or info.verbosity,
+        auto_compact_limit=settings.model_auto_compact_token_limit or info.compact_limit,
+        service_tier=overrides.service_tier or settings.service_tier,
+        personality=overrides.personality or settings.personality,
+        approval_policy=overrides.approval_policy or _approval(settings, trust),
+        approvals_reviewer=overrides.approvals_reviewer or settings.approvals_reviewer or "user",
+        sandbox=sandbox,
+        permission_profile=profile,
+        shell_environment=settings.shell_environment_policy,
+        base_instructions=_base_instructions(settings, overrides, home, environ),
+        developer_instructions=overrides.developer_instructions or settings.developer_instructions,
+        user_instructions=docs.text,
+        instruction_sources=docs.sources,
+        tools=_tools(settings, info),
+        features=settings.features,
+        show_raw_reasoning=settings.show_raw_agent_reasoning,
+        hide_reasoning=settings.hide_agent_reasoning,
+        keep_history=settings.history.persistence == "save-all",
+    )
+
+
+def _absolute(path: str, base: str, environ: Mapping[str, str]) -> str:
+    if path == "~" or path.startswith("~/"):
+        path = os.path.join(environ.get("HOME") or os.path.expanduser("~"), path[2:])
+    return os.path.normpath(os.path.join(base, path))
+
+
+def _approval(settings: Settings, trust: TrustLevel | None) -> ApprovalPolicy:
+    policy = settings.approval_policy
+    if policy == "on-failure":
+        return "on-request"
+    return policy or ("untrusted" if trust == "untrusted" else "on-request")
+
+
+def _sandbox(
+    mode: SandboxMode | None, workspace: WorkspaceWrite | None, trust: TrustLevel | None
+) -> tuple[SandboxPolicy, PermissionProfile | None]:
+    """The policy, and the named profile if it was not chosen by hand.
+
+    A folder the user has decided about, either way, may be written to: in a distrusted one every command is asked
+    about instead. In all others nothing is written.
+    """
+    if mode is not None:
+        return policy_of_mode(mode, workspace), None
+    if trust is None:
+        return ReadOnly(), PermissionProfile(id=":read-only")
+    return workspace or WorkspaceWrite(), None if workspace else PermissionProfile(id=":workspace")
+
+
+def _workspace(
+    document: Document,
+    table: SandboxWorkspaceWrite | None,
+    cwd: str,
+    home: str,
+    environ: Mapping[str, str],
+) -> WorkspaceWrite | None:
+    """`[sandbox_workspace_write]` with absolute roots: those of a file are meant from the home directory."""
+    if table is None:
+        return None
+    layer = document.layer_of(("sandbox_workspace_write", "writable_roots"))
+    base = home if layer is not None and layer.origin.file is not None else cwd
+    roots = dict.fromkeys(_absolute(root, base, environ) for root in table.writable_roots)
+    roots.pop(cwd, None)
+    return WorkspaceWrite(
+        writable_roots=tuple(roots),
+        network_access=table.network_access,
+        exclude_tmpdir_env_var=table.exclude_tmpdir_env_var,
+        exclude_slash_tmp=table.exclude_slash_tmp,
+    )
+
+
+def _base_instructions(
+    settings: Settings, overrides: ThreadOverrides, home: str, environ: Mapping[str, str]
+) -> str | None:
+    if overrides.base_instructions is not None:
+        return overrides.base_instructions
+    if settings.model_instructions_file is None:
+        return settings.instructions
+    path = _absolute(settings.model_instructions_file, home, environ)
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise MalformedConfigError(path, 0, 0, f"model_instructions_file cannot be read: {error}") from error
+
+
+def _tools(settings: Settings, info: ModelInfo) -> tuple[str, ...]:
+    """`update_plan` is off unless asked for, the other tools of the model are on unless refused."""
+    searched = settings.tools.web_search
+    switch = {
+        UPDATE_PLAN: settings.tools.update_plan.enabled,
+        VIEW_IMAGE: settings.tools.view_image is not False,
+        WEB_SEARCH: settings.web_search != "disabled" if settings.web_search else searched is not False,
+    }
+    return tuple(name for name in info.tools if switch.get(name, True))

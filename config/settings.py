@@ -1,0 +1,166 @@
+"""The settings we understand, typed. Keys that are not listed here are kept in the document and ignored."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from config.document import Document
+from config.validation import convert
+from protocol.policy import GranularApproval, SandboxMode
+
+__all__ = [
+    "Bulkhead",
+    "History",
+    "Project",
+    "SandboxWorkspaceWrite",
+    "Settings",
+    "ShellEnvironmentPolicy",
+    "Tools",
+    "settings_of",
+]
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Niceness = Annotated[int, msgspec.Meta(ge=0, le=19)]
+
+# Far above what models read, far below what fits a model's context.
+PROJECT_DOC_MAX_BYTES = 32 * 1024
+
+
+class SandboxWorkspaceWrite(msgspec.Struct, frozen=True, kw_only=True):
+    """`[sandbox_workspace_write]`: what `workspace-write` allows beyond the cwd."""
+
+    writable_roots: tuple[str, ...] = ()
+    network_access: bool = False
+    exclude_tmpdir_env_var: bool = False
+    exclude_slash_tmp: bool = False
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True):
+    """`[projects."/absolute/path"]`."""
+
+    trust_level: Literal["trusted", "untrusted"] | None = None
+
+
+class ShellEnvironmentPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """`[shell_environment_policy]`: the variables that commands see.
+
+    Steps, in this order: `inherit` (`core`: HOME, PATH and the like); drop names with KEY, SECRET or TOKEN in
+    them unless `ignore_default_excludes`; drop what `exclude` matches (globs, any case); `set`; keep only what
+    `include_only` matches, when it is not empty.
+    """
+
+    inherit: Literal["core", "all", "none"] = "all"
+    # the peer's default: nothing is dropped by name unless asked for
+    ignore_default_excludes: bool = True
+    exclude: tuple[str, ...] = ()
+    set: dict[str, str] = {}
+    include_only: tuple[str, ...] = ()
+
+
+class UpdatePlanTool(msgspec.Struct, frozen=True, kw_only=True):
+    enabled: bool = False
+
+
+class Tools(msgspec.Struct, frozen=True, kw_only=True):
+    """`[tools]`. `web_search` is on or off, or a table of search options, which turns it on."""
+
+    update_plan: UpdatePlanTool = UpdatePlanTool()
+    view_image: bool | None = None
+    web_search: bool | dict[str, Any] | None = None
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    persistence: Literal["save-all", "none"] = "save-all"
+    max_bytes: Count | None = None
+
+
+class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
+    """`[bulkhead]`: our own table, about processes. Codex ignores it, so that one file serves both.
+
+    hang_silence_ms: how long an active turn may be silent before its worker is asked for a sign of life.
+    hang_grace_ms: how long the worker has to answer before it counts as hung and is ended.
+    parked_workers: forked children that wait for a thread.
+    restart_limit, restart_window_s: more deaths than this within the window quarantine the thread.
+    restart_backoff_ms, restart_backoff_cap_ms: the wait before the second restart, doubled up to the cap.
+    credit_bytes: what a worker may have on the way to a client that does not read.
+    worker_nice: niceness of workers, so that the front stays quick under load.
+    hibernate_after_s: how long a thread is idle until its worker ends; 0 keeps workers for ever.
+    stop_interrupt_ms, stop_term_ms: the stop ladder's patience after the interrupt and after SIGTERM.
+    """
+
+    hang_silence_ms: Positive = 10_000
+    hang_grace_ms: Positive = 5_000
+    parked_workers: Count = 4
+    restart_limit: Count = 5
+    restart_window_s: Seconds = 60.0
+    restart_backoff_ms: Positive = 50
+    restart_backoff_cap_ms: Positive = 5_000
+    credit_bytes: Positive = 64 * 1024
+    worker_nice: Niceness = 10
+    hibernate_after_s: Seconds = 300.0
+    stop_interrupt_ms: Count = 2_000
+    stop_term_ms: Count = 2_000
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The top level of `config.toml`. `None`: not set, which is not always the same as the default.
+
+    Providers are in `config.providers`: they are checked one by one, when one is used.
+    """
+
+    model: str | None = None
+    model_provider: str | None = None
+    model_providers: dict[str, Any] = {}
+    model_reasoning_effort: str | None = None
+    model_reasoning_summary: Literal["auto", "concise", "detailed", "none"] | None = None
+    model_verbosity: Literal["low", "medium", "high"] | None = None
+    model_context_window: Positive | None = None
+    model_auto_compact_token_limit: Positive | None = None
+    model_instructions_file: str | None = None
+    instructions: str | None = None
+    developer_instructions: str | None = None
+    personality: Literal["none", "friendly", "pragmatic"] | None = None
+    service_tier: str | None = None
+
+    # on-failure is the spelling of Codex 0.58; it means on-request today
+    approval_policy: Literal["untrusted", "on-failure", "on-request", "never"] | GranularApproval | None = (
+        None
+    )
+    approvals_reviewer: Literal["user", "auto_review", "guardian_subagent"] | None = None
+    sandbox_mode: SandboxMode | None = None
+    sandbox_workspace_write: SandboxWorkspaceWrite | None = None
+    projects: dict[str, Project] = {}
+    shell_environment_policy: ShellEnvironmentPolicy = ShellEnvironmentPolicy()
+
+    project_doc_max_bytes: Count = PROJECT_DOC_MAX_BYTES
+    project_doc_fallback_filenames: tuple[str, ...] = ()
+    project_root_markers: tuple[str, ...] = (".git",)
+
+    tools: Tools = Tools()
+    web_search: Literal["disabled", "cached", "indexed", "live"] | None = None
+    features: dict[str, Any] = {}
+    show_raw_agent_reasoning: bool = False
+    hide_agent_reasoning: bool = False
+    history: History = History()
+
+    cli_auth_credentials_store: Literal["file", "keyring", "auto", "ephemeral"] = "file"
+    chatgpt_base_url: str = "https://chatgpt.com/backend-api/"
+    openai_base_url: str | None = None
+
+    bulkhead: Bulkhead = Bulkhead()
+
+    def feature(self, name: str, *, default: bool = False) -> bool:
+        """Whether `[features]` has `name` on; a table counts as on, as does the peer's `enabled = true`."""
+        value = self.features.get(name, default)
+        if isinstance(value, dict):
+            value = value.get("enabled", True)
+        return value is True
+
+
+def settings_of(document: Document) -> Settings:
+    """:raises InvalidSettingError: a key we understand has a wrong type or is out of range."""
+    return convert(document.merged(), Settings, document)

@@ -1,0 +1,135 @@
+"""The wire between front and worker: frames on a ROUTER/DEALER pair, and the stream inside them.
+
+A frame is `head | payload`, head = kind (u8) and a number (u64), little endian. What a worker says to clients is
+one ordered *stream of records*, appended to the incarnation's event log before it is sent: the frame STREAM carries
+a piece of that stream and, as its number, the offset of its first byte. So after a worker's death the front reads
+from the log exactly what the socket did not bring any more. Everything else is control: it is not in the stream,
+costs no credit and never queues behind it.
+
+What must not be torn apart by a death is one record: a turn begins with its reply and ends with its last line.
+
+A record is `kind (u8) | key (u64) | length (u32) | payload`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from enum import IntEnum
+
+import msgspec
+
+__all__ = [
+    "HEAD",
+    "RECORD",
+    "Adopt",
+    "Command",
+    "Frame",
+    "Record",
+    "TornRecord",
+    "pack_frame",
+    "pack_record",
+    "records",
+]
+
+HEAD = struct.Struct("<BQ")
+RECORD = struct.Struct("<BQI")
+
+
+class Frame(IntEnum):
+    """Kinds of frames; the number in the head is given in brackets."""
+
+    # worker to front
+    HELLO = 1  # [pid] the worker is connected and parked
+    STREAM = 2  # [offset] records
+    PONG = 3  # [ping number] the loop of the worker turns
+    CALL = 4  # [call] the worker asks the front for something that only the front may hold
+    # front to worker
+    ADOPT = 16  # [epoch] become the worker of a thread: `Adopt`
+    COMMAND = 17  # [key] a client's request: `Command`
+    CREDIT = 18  # [bytes] so much of the stream reached the clients
+    PING = 19  # [ping number]
+    ANSWER = 20  # [key] a client's answer to a server request: raw `{"result"...}` or `{"error"...}`
+    RETURN = 21  # [call] the answer to a CALL
+    STOP = 22  # [deadline in ms] interrupt the turn, store everything, end
+
+
+class Record(IntEnum):
+    """Kinds of records; what the key means is given in brackets."""
+
+    EVENTS = 1  # [0] finished notification lines for all clients of the thread
+    REPLY = 2  # [command] the finished line that answers a command
+    NOTICE = 3  # [command] notification lines for the client of that command alone
+    REQUEST = 4  # [request] a server request: method, newline, params
+    RESOLVED = 5  # [request] that request needs no answer any more
+    ACCEPTED = 6  # [command] as REPLY, and a turn has begun: id, space, unix ms, newline, line
+    STATUS = 7  # [0] the thread's status, as on the wire
+    ROTATED = 8  # [offset] the log was begun anew here: everything before had reached the clients
+    FACTS = 9  # [0] what operators see of the thread: cwd, model, rollout path (JSON)
+    ENDED = 10  # [0] as EVENTS, and the turn has ended
+
+
+class TornRecord(ValueError):
+    """A stream ends in the middle of a record (legal only at the end of a dead worker's log)."""
+
+
+class Adopt(msgspec.Struct, kw_only=True):
+    """What a parked worker needs to become somebody."""
+
+    role: str
+    """`thread` or `catalog`."""
+    thread_id: str = ""
+    epoch: int = 0
+    home: str = ""
+    event_log: str = ""
+    scratch: str = ""
+    """Folder of the server for what must not outlive it: rollouts of ephemeral threads, stack dumps."""
+    layers: msgspec.Raw = msgspec.Raw(b"{}")
+    """The configuration as the front read it (`config.document`)."""
+    originator: str = ""
+    user_agent: str = ""
+    recover: msgspec.Raw | None = None
+    """For the next incarnation of a loaded thread: the params that loaded it first."""
+    recover_method: str = ""
+    credit: int = 0
+
+
+class Command(msgspec.Struct, kw_only=True):
+    """A client's request on its way to a worker."""
+
+    id: msgspec.Raw
+    method: str
+    params: msgspec.Raw | None = None
+    experimental: bool = False
+    """Whether the client asked for the experimental interface."""
+    context: msgspec.Raw | None = None
+    """What the front adds, e.g. the status of loaded threads for a list."""
+
+
+def pack_frame(kind: Frame, number: int = 0) -> bytes:
+    return HEAD.pack(kind, number)
+
+
+def pack_record(kind: Record, key: int, payload: bytes) -> bytes:
+    return RECORD.pack(kind, key, len(payload)) + payload
+
+
+def records(stream: bytes | memoryview, *, torn_end: bool = False) -> Iterator[tuple[int, int, bytes, int]]:
+    """The (kind, key, payload, size with its header) of each record.
+
+    Raises:
+        TornRecord: the last record is incomplete and `torn_end` does not allow it.
+    """
+    view = memoryview(stream)
+    position, end = 0, len(view)
+    while position < end:
+        if end - position >= RECORD.size:
+            kind, key, length = RECORD.unpack_from(view, position)
+            start = position + RECORD.size
+            if start + length <= end:
+                yield kind, key, bytes(view[start : start + length]), RECORD.size + length
+                position = start + length
+                continue
+        if torn_end:
+            return
+        raise TornRecord(f"{end - position} bytes are no whole record")

@@ -1,0 +1,134 @@
+"""The table of methods: one row each.
+
+Routing, ordering, validation, the list in the error for an unknown method, the exported schema, the reference page
+and the conformance tests derive from these rows; nothing else lists methods.
+
+*Owner* says who answers: the front itself, the worker of the thread, or the catalog (a worker that owns no thread,
+so that a huge or poisoned stored thread cannot touch the front).
+
+*Order* says what a request waits for:
+
+- `CONNECTION`: the requests before it on the same connection (the handshake);
+- `THREAD`: earlier requests for the same thread, which is named by the member `threadId`;
+- `NEW_THREAD`: nothing; the front makes the id;
+- `NONE`: nothing.
+
+Requests for one thread reach its worker in the order in which they came; the worker takes them one by one.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from protocol import models, notifications, session, threads, turns
+
+__all__ = ["METHODS", "NOTIFICATIONS", "SERVER_REQUESTS", "Method", "Notification", "Order", "Owner", "ServerRequest"]
+
+
+class Owner(Enum):
+    FRONT = "front"
+    WORKER = "worker"
+    CATALOG = "catalog"
+
+
+class Order(Enum):
+    CONNECTION = "connection"
+    THREAD = "thread"
+    NEW_THREAD = "new thread"
+    NONE = "none"
+
+
+class Method(msgspec.Struct, frozen=True):
+    name: str
+    params: type[msgspec.Struct]
+    result: type[msgspec.Struct]
+    owner: Owner
+    order: Order
+    experimental: bool = False
+
+
+class Notification(msgspec.Struct, frozen=True):
+    name: str
+    params: type[msgspec.Struct]
+    experimental: bool = False
+    """Sent only to clients that asked for the experimental interface."""
+
+
+class ServerRequest(msgspec.Struct, frozen=True):
+    name: str
+    params: type[msgspec.Struct]
+    result: type[msgspec.Struct]
+    experimental: bool = False
+
+
+_FRONT, _WORKER, _CATALOG = Owner.FRONT, Owner.WORKER, Owner.CATALOG
+_THREAD, _NONE = Order.THREAD, Order.NONE
+
+_METHODS = (
+    Method("initialize", session.InitializeParams, session.InitializeResponse, _FRONT, Order.CONNECTION),
+    # threads
+    Method("thread/start", threads.ThreadStartParams, threads.ThreadStartResponse, _WORKER, Order.NEW_THREAD),
+    Method("thread/resume", threads.ThreadResumeParams, threads.ThreadResumeResponse, _WORKER, _THREAD),
+    Method("thread/read", threads.ThreadReadParams, threads.ThreadReadResponse, _WORKER, _THREAD),
+    Method("thread/list", threads.ThreadListParams, threads.ThreadListResponse, _CATALOG, _NONE),
+    Method("thread/loaded/list", threads.ThreadLoadedListParams, threads.ThreadLoadedListResponse, _FRONT, _NONE),
+    Method("thread/archive", threads.ThreadArchiveParams, threads.ThreadArchiveResponse, _FRONT, _THREAD),
+    Method("thread/unarchive", threads.ThreadUnarchiveParams, threads.ThreadUnarchiveResponse, _FRONT, _THREAD),
+    Method("thread/name/set", threads.ThreadSetNameParams, threads.ThreadSetNameResponse, _FRONT, _THREAD),
+    # turns
+    Method("turn/start", turns.TurnStartParams, turns.TurnStartResponse, _WORKER, _THREAD),
+    Method("turn/steer", turns.TurnSteerParams, turns.TurnSteerResponse, _WORKER, _THREAD),
+    Method("turn/interrupt", turns.TurnInterruptParams, turns.TurnInterruptResponse, _WORKER, _THREAD),
+    # the rest
+    Method("model/list", models.ModelListParams, models.ModelListResponse, _FRONT, _NONE),
+)
+
+METHODS: dict[str, Method] = {row.name: row for row in _METHODS}
+
+_n = notifications
+_NOTIFICATIONS = (
+    Notification("error", _n.ErrorNotice),
+    Notification("warning", _n.Warned),
+    Notification("configWarning", _n.ConfigWarning),
+    Notification("deprecationNotice", _n.DeprecationNotice),
+    Notification("remoteControl/status/changed", _n.RemoteControlStatus),
+    Notification("account/rateLimits/updated", _n.RateLimitsUpdated),
+    Notification("serverRequest/resolved", _n.RequestResolved),
+    Notification("thread/started", _n.ThreadStarted),
+    Notification("thread/status/changed", _n.ThreadStatusChanged),
+    Notification("thread/name/updated", _n.ThreadNamed),
+    Notification("thread/archived", _n.ThreadReference),
+    Notification("thread/unarchived", _n.ThreadReference),
+    Notification("thread/closed", _n.ThreadReference),
+    Notification("thread/goal/cleared", _n.ThreadReference),
+    Notification("thread/tokenUsage/updated", _n.TokenUsageUpdated),
+    Notification("turn/started", _n.TurnNotice),
+    Notification("turn/completed", _n.TurnNotice),
+    Notification("turn/diff/updated", _n.TurnDiffUpdated),
+    Notification("turn/plan/updated", _n.TurnPlanUpdated),
+    Notification("item/started", _n.ItemStarted),
+    Notification("item/completed", _n.ItemCompleted),
+    Notification("item/agentMessage/delta", _n.ItemDelta),
+    Notification("item/plan/delta", _n.ItemDelta),
+    Notification("item/reasoning/summaryPartAdded", _n.SummaryPartAdded),
+    Notification("item/reasoning/summaryTextDelta", _n.SummaryTextDelta),
+    Notification("item/reasoning/textDelta", _n.ReasoningTextDelta),
+    Notification("item/commandExecution/outputDelta", _n.ItemDelta),
+    Notification("item/commandExecution/terminalInteraction", _n.TerminalInteraction),
+    Notification("item/fileChange/patchUpdated", _n.PatchUpdated),
+)
+
+NOTIFICATIONS: dict[str, Notification] = {row.name: row for row in _NOTIFICATIONS}
+
+_SERVER_REQUESTS = (
+    ServerRequest(
+        "item/commandExecution/requestApproval", _n.CommandApprovalParams, _n.CommandApprovalResponse
+    ),
+    ServerRequest(
+        "item/fileChange/requestApproval", _n.FileChangeApprovalParams, _n.FileChangeApprovalResponse
+    ),
+)
+
+SERVER_REQUESTS: dict[str, ServerRequest] = {row.name: row for row in _SERVER_REQUESTS}

@@ -1,0 +1,115 @@
+"""Params that do not fit their type, told in the peer's words (those of serde, which clients show and match on)."""
+
+from __future__ import annotations
+
+import re
+import types
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+import msgspec
+
+from protocol.rpc import RpcError
+
+__all__ = ["decode_params"]
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_MISSING = re.compile(r"Object missing required field `([^`]+)`")
+_PATH = re.compile(r" - at `\$(.*)`$")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_EXPECTED = re.compile(r"Expected `([^`]+)`")
+_WORDS = {
+    "str": "a string",
+    "bool": "a boolean",
+    "int": "i64",
+    "float": "f64",
+    "array": "a sequence",
+    "object": "a map",
+}
+
+
+def decode_params(params: msgspec.Raw | None, kind: type[T]) -> T:
+    """The params of a request.
+
+    Raises:
+        RpcError: -32600, `Invalid request: ` and what is wrong.
+    """
+    if params is None:
+        raise RpcError("Invalid request: missing field `params`")
+    try:
+        return msgspec.json.decode(params, type=kind)
+    except msgspec.ValidationError as error:
+        raise RpcError(f"Invalid request: {_explain(str(error), params, kind)}") from None
+    except RecursionError:
+        raise RpcError("Invalid request: recursion limit exceeded") from None
+    except msgspec.DecodeError as error:
+        raise RpcError(f"Invalid request: {error}") from None
+
+
+def _explain(text: str, params: msgspec.Raw, kind: type[msgspec.Struct]) -> str:
+    if missing := _MISSING.match(text):
+        return f"missing field `{missing.group(1)}`"
+    path = _PATH.search(text)
+    try:
+        value = msgspec.json.decode(params)
+    except (msgspec.DecodeError, RecursionError):
+        return text
+    if path is None and not isinstance(value, dict):
+        return f"invalid type: {_describe(value)}, expected struct {kind.__name__}"
+    expected: Any = kind
+    for name, index in _STEP.findall(path.group(1) if path else ""):
+        expected = _step(expected, name, index)
+        try:
+            value = value[name] if name else value[int(index) if index.isdigit() else 0]
+        except (KeyError, IndexError, TypeError):
+            return text
+    if text.startswith("Invalid enum value") and isinstance(value, str):
+        choices = ", ".join(f"`{choice}`" for choice in _choices(expected))
+        return f"unknown variant `{value}`, expected one of {choices}"
+    if text.startswith("Invalid value") and isinstance(value, dict):
+        return f"unknown variant `{value.get('type')}`"
+    found = _EXPECTED.match(text)
+    if found:
+        wanted = found.group(1).removesuffix(" | null").split(" | ")[0]
+        return f"invalid type: {_describe(value)}, expected {_WORDS.get(wanted, wanted)}"
+    return text.split(" - at ")[0]
+
+
+def _describe(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return f"boolean `{str(value).lower()}`"
+    if isinstance(value, int):
+        return f"integer `{value}`"
+    if isinstance(value, float):
+        return f"floating point `{value}`"
+    if isinstance(value, str):
+        return f'string "{value}"'
+    return "sequence" if isinstance(value, list) else "map"
+
+
+def _members(annotation: Any) -> list[Any]:
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [member for part in get_args(annotation) for member in _members(part)]
+    return [annotation]
+
+
+def _step(annotation: Any, name: str, index: str) -> Any:
+    for member in _members(annotation):
+        if name and isinstance(member, type) and issubclass(member, msgspec.Struct):
+            for field in msgspec.structs.fields(member):
+                if field.encode_name == name:
+                    return field.type
+        if index and get_origin(member) in (list, tuple):
+            return get_args(member)[0]
+    return Any
+
+
+def _choices(annotation: Any) -> list[str]:
+    return [
+        str(choice)
+        for member in _members(annotation)
+        if get_origin(member) is Literal
+        for choice in get_args(member)
+    ]

@@ -1,0 +1,88 @@
+"""The backends there are, what each was found to be able to do, and which one a plan gets."""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+
+from protocol.policy import DangerFullAccess, ExternalSandbox, SandboxPolicy
+from sandbox_backends.backend import Backend, Capability
+from sandbox_backends.bwrap import Bwrap
+from sandbox_backends.direct import Direct
+from sandbox_backends.errors import SandboxUnavailable
+from sandbox_backends.view import View
+
+__all__ = ["Choice", "Registry", "default_registry"]
+
+Choice = tuple[Backend, str, tuple[str, ...]]
+"""(backend, why it, gaps)"""
+
+
+class Registry:
+    """Backends by name. `direct` confines nothing and is never a fallback; the others are tried in order."""
+
+    def __init__(self, confining: tuple[Backend, ...] = (), direct: Backend | None = None) -> None:
+        self._direct = direct or Direct()
+        self._confining = list(confining)
+        self._probed: dict[str, Capability] = {}
+
+    def add(self, backend: Backend) -> None:
+        """Another confining backend, tried after those there are."""
+        self._confining.append(backend)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self._direct.name, *(backend.name for backend in self._confining))
+
+    def get(self, name: str) -> Backend:
+        """Raises SandboxUnavailable for a name that is not there, as in a plan from another machine."""
+        for backend in (self._direct, *self._confining):
+            if backend.name == name:
+                if name != self._direct.name:
+                    self.capability(name)
+                return backend
+        raise SandboxUnavailable(f"there is no sandbox backend {name!r}")
+
+    def capability(self, name: str) -> Capability:
+        """What the backend can do here; probed on the first call, for some ten milliseconds, then remembered.
+
+        A process that forks others calls this once before, so that none of them probes again.
+        """
+        if name not in self._probed:
+            backend = next((b for b in (self._direct, *self._confining) if b.name == name), None)
+            if backend is None:
+                raise SandboxUnavailable(f"there is no sandbox backend {name!r}")
+            self._probed[name] = backend.probe()
+        return self._probed[name]
+
+    def forget(self) -> None:
+        """Probe again at the next need, as after a set-up failure."""
+        self._probed.clear()
+
+    def choose(self, policy: SandboxPolicy, view: View, *, sandboxed: bool = True) -> Choice:
+        """The backend for a policy. Raises SandboxUnavailable; nothing ever degrades to `direct` by itself."""
+        if not sandboxed:
+            return self._direct, "approved to run without a sandbox", ()
+        if isinstance(policy, DangerFullAccess):
+            return self._direct, "the policy asks for no sandbox", ()
+        if isinstance(policy, ExternalSandbox):
+            return self._direct, "something around this process confines already", ()
+        refused: SandboxUnavailable | None = None
+        for backend in self._confining:
+            capability = self.capability(backend.name)
+            if not capability.ok:
+                refused = refused or SandboxUnavailable(capability.reason, capability.remedy)
+                continue
+            try:
+                gaps = backend.gaps(policy, view)
+            except SandboxUnavailable as error:
+                refused = refused or error
+                continue
+            return backend, f"first that works here: {capability.reason} {capability.version}".rstrip(), gaps
+        raise refused or SandboxUnavailable(f"there is no sandbox for {sys.platform}")
+
+
+@lru_cache(maxsize=1)
+def default_registry() -> Registry:
+    """The registry of this process; nothing is probed yet."""
+    return Registry((Bwrap(),)) if sys.platform == "linux" else Registry()

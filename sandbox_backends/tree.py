@@ -1,0 +1,272 @@
+"""Finding and ending everything that descends from a command, setsid and double forks included.
+
+The calling process is to be a child subreaper (`become_subreaper`): an orphan then becomes *our* child instead of
+init's, and can be found. Whose orphan it is tells, in this order: that it was seen as a descendant before, the session
+it is in, or the mark in its environment. An orphan that nothing tells about is left alone: it may belong to another
+command of the same worker, or to no command at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+from collections.abc import Callable, Container, Iterable
+
+import msgspec
+
+__all__ = ["MARK", "Family", "Process", "become_subreaper", "children", "look", "reap_strays"]
+
+MARK = "BULKHEAD_COMMAND"
+"""The variable `direct` commands get, unique to each of them."""
+
+_PR_SET_CHILD_SUBREAPER = 36
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.001, 0.05
+KILL_DEADLINE_S = 5.0
+"""What a process may take to die of SIGKILL; longer means it sleeps in the kernel and nothing helps."""
+_DEAD = "ZX"
+
+
+class Process(msgspec.Struct, frozen=True):
+    """One process; `start` (clock ticks since boot) tells it from a later one of the same number."""
+
+    pid: int
+    start: int
+    parent: int
+    session: int
+    state: str
+
+    @property
+    def alive(self) -> bool:
+        return self.state not in _DEAD
+
+
+def become_subreaper() -> None:
+    """Have orphans among our descendants become our children. Inherited by nobody: call it after a fork."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def look(pid: int) -> Process | None:
+    """The process now under this number, a zombie included."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            line = file.read()
+    except OSError:
+        return None
+    # The name in parentheses may itself contain spaces and parentheses.
+    fields = line[line.rindex(b")") + 2 :].split()
+    return Process(pid, int(fields[19]), int(fields[1]), int(fields[3]), fields[0].decode())
+
+
+def children(pid: int) -> list[int]:
+    """The children of a process, of all its threads."""
+    found: list[int] = []
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return found
+    for thread in threads:
+        try:
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                found += map(int, file.read().split())
+        except FileNotFoundError:
+            if os.path.isdir(f"/proc/{pid}/task/{thread}"):
+                return _children_the_long_way(pid)  # a kernel without CONFIG_PROC_CHILDREN
+        except OSError:
+            continue
+    return found
+
+
+def _children_the_long_way(pid: int) -> list[int]:
+    seen = (look(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    return [process.pid for process in seen if process is not None and process.parent == pid]
+
+
+def reap_strays(keep: Container[int]) -> list[int]:
+    """Reap zombie children of ours whose number is not in `keep`; the pids reaped.
+
+    For orphans that came to us and died unnoticed. `keep` must hold every child somebody still waits for.
+    """
+    reaped: list[int] = []
+    for pid in children(os.getpid()):
+        if pid in keep:
+            continue
+        process = look(pid)
+        if process is not None and not process.alive and _reap(pid):
+            reaped.append(pid)
+    return reaped
+
+
+def _reap(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return False
+
+
+def _environ_has(pid: int, mark: bytes) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return mark in file.read().split(b"\0")
+    except OSError:
+        return False
+
+
+class Family:
+    """A command and all that came of it. `root` is a child of ours that somebody else waits for (Popen)."""
+
+    def __init__(self, root: int, mark: str | None = None) -> None:
+        self.root = root
+        self._mark = f"{MARK}={mark}".encode() if mark else None
+        self._our_session = os.getsid(0)
+        self._known: set[tuple[int, int]] = set()
+        self._sessions: set[int] = set()
+        first = look(root)
+        if first is not None:
+            self._note(first)
+
+    def _note(self, process: Process) -> None:
+        self._known.add((process.pid, process.start))
+        if process.session != self._our_session:
+            self._sessions.add(process.session)
+
+    def _ours(self, process: Process) -> bool:
+        if (process.pid, process.start) in self._known:
+            return True
+        if process.session in self._sessions:
+            # A session's number may be another's by now; then it has a leader that was never ours.
+            leader = look(process.session)
+            if leader is None or (leader.pid, leader.start) in self._known:
+                return True
+        return self._mark is not None and _environ_has(process.pid, self._mark)
+
+    def scan(self) -> list[Process]:
+        """Every member that is there now, zombies included, parents before children."""
+        members: dict[int, Process] = {}
+        front: list[Process] = []
+        for pid in children(os.getpid()):
+            process = look(pid)
+            if process is not None and self._ours(process):
+                front.append(process)
+        while front:
+            process = front.pop(0)
+            if process.pid in members:
+                continue
+            members[process.pid] = process
+            self._note(process)
+            front += [found for found in map(look, children(process.pid)) if found is not None]
+        return list(members.values())
+
+    def alive(self) -> list[Process]:
+        """The members that still run. Those that ended and are ours to reap are reaped."""
+        me = os.getpid()
+        running: list[Process] = []
+        for process in self.scan():
+            if process.alive:
+                running.append(process)
+            elif process.parent == me and process.pid != self.root:
+                _reap(process.pid)
+        return running
+
+    def signal(self, number: int, *, sheath: int = 0) -> None:
+        """Send a signal to all but the outermost `sheath` generations."""
+        depth: dict[int, int] = {}
+        for process in self.alive():
+            depth[process.pid] = depth.get(process.parent, -1) + 1
+            if depth[process.pid] >= sheath:
+                _send(process, number)
+
+    async def gone(self, seconds: float) -> bool:
+        """Wait at most so long for the last member to end; whether it did."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        pause = _FIRST_PAUSE_S
+        while self.alive():
+            left = deadline - loop.time()
+            if left <= 0:
+                return False
+            await asyncio.sleep(min(pause, left))
+            pause = min(2 * pause, _LAST_PAUSE_S)
+        return True
+
+    async def kill(self, deadline_s: float = KILL_DEADLINE_S) -> list[Process]:
+        """SIGKILL until nothing is left, looking again after each round; what is left at the deadline is returned."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + deadline_s
+        pause = _FIRST_PAUSE_S
+        while running := self.alive():
+            for process in running:
+                _send(process, signal.SIGKILL)
+            if loop.time() >= deadline:
+                return running
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LAST_PAUSE_S)
+        return []
+
+    def kill_now(self) -> None:
+        """One round without waiting, for when there is no loop left to wait in."""
+        for process in self.alive():
+            _send(process, signal.SIGKILL)
+
+    def reap_later(self, running: Iterable[Process]) -> Callable[[], None]:
+        """Reap the members in `running`, and what they leave behind, as they end; call the result to stop that."""
+        watch = _Watch(self)
+        watch.add(running)
+        return watch.stop
+
+
+class _Watch:
+    """One pidfd per surviving member: its end is noticed without polling."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self._loop = asyncio.get_running_loop()
+        self._fds: dict[int, int] = {}
+
+    def add(self, running: Iterable[Process]) -> None:
+        for process in running:
+            if process.pid in self._fds or process.pid == self._family.root:
+                continue
+            try:
+                fd = os.pidfd_open(process.pid)
+            except OSError:
+                continue  # gone, or no descriptors left; `end` and `reap_strays` find it still
+            self._fds[process.pid] = fd
+            self._loop.add_reader(fd, self._gone, process.pid)
+
+    def _gone(self, pid: int) -> None:
+        self._drop(pid)
+        _reap(pid)
+        self.add(self._family.alive())
+
+    def _drop(self, pid: int) -> None:
+        fd = self._fds.pop(pid)
+        self._loop.remove_reader(fd)
+        os.close(fd)
+
+    def stop(self) -> None:
+        for pid in tuple(self._fds):
+            if self._loop.is_closed():
+                os.close(self._fds.pop(pid))
+            else:
+                self._drop(pid)
+
+
+def _send(process: Process, number: int) -> None:
+    """Signal exactly this process: the number may already be another's."""
+    try:
+        fd = os.pidfd_open(process.pid)
+    except OSError:
+        return
+    try:
+        now = look(process.pid)
+        if now is not None and now.start == process.start:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(fd, number)
+    finally:
+        os.close(fd)

@@ -1,0 +1,60 @@
+"""The command line: `bulkhead COMMAND`. Each command is a module of its own; only the one that is used is imported."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from supervisor import exit_codes
+from supervisor.version import VERSION
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "app-server": "serve the Codex app-server protocol on stdin and stdout",
+    "ps": "list threads: state, process, memory, turn",
+    "kill": "end a thread's worker at once; the thread gets a new one",
+    "restart": "end a thread's worker in order and give it a new one; releases a quarantine",
+    "model-server": "run the scripted model server, for demos and tests",
+}
+
+
+def _module(command: str) -> ModuleType:
+    return importlib.import_module("supervisor.commands." + command.replace("-", "_"))
+
+
+def _parser(command: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bulkhead",
+        description="An app server for coding agents: every conversation thread in a process of its own.",
+        epilog="`bulkhead COMMAND --help` explains a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"bulkhead {VERSION}")
+    # Clients of the peer put these before the subcommand too.
+    parser.add_argument("-c", "--config", action="append", default=[], metavar="KEY=VALUE", help=argparse.SUPPRESS)
+    parser.add_argument("--profile", "-p", help=argparse.SUPPRESS)
+    parser.add_argument("--enable", action="append", default=[], help=argparse.SUPPRESS)
+    parser.add_argument("--disable", action="append", default=[], help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name == command:
+            _module(name).arguments(sub)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code (see `supervisor.exit_codes`)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in words if word in COMMANDS), None)
+    options = _parser(command).parse_args(words)
+    try:
+        code: int = _module(options.command).run(options)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return exit_codes.OK
+    return code

@@ -1,0 +1,131 @@
+"""`bulkhead ps [--server SERVER] [--json]`: the threads of all running servers of this user.
+
+    {"id": 1, "method": "ps"}  ->  {"id": 1, "result": {"server": {...}, "threads": [{...}], "parked": 4}}
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from supervisor import exit_codes
+from supervisor.commands import target
+from supervisor.control import ask
+from supervisor.loaded import LoadedThread
+
+if TYPE_CHECKING:
+    from supervisor.front import Front
+
+_COLUMNS = ("THREAD", "STATE", "PID", "EPOCH", "MEM", "CPU", "AGE", "TURN", "RESTARTS", "CWD")
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    target.arguments(parser, thread=False)
+
+
+async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
+    now = time.time()
+    return {
+        "server": {"pid": os.getpid(), "name": front.runtime.name, "home": front.home},
+        "parked": len(front.nursery.parked),
+        "threads": [_row(thread, now) for thread in sorted(front.supervisor.threads.values(), key=lambda t: t.id)],
+    }
+
+
+def _row(thread: LoadedThread, now: float) -> dict[str, Any]:
+    incarnation = thread.incarnation
+    pid = incarnation.handle.pid if incarnation else None
+    memory, cpu = _usage(pid) if pid else (None, None)
+    return {
+        "thread": thread.id,
+        "state": thread.state,
+        "pid": pid,
+        "epoch": thread.epoch,
+        "memoryBytes": memory,
+        "cpuSeconds": cpu,
+        "ageSeconds": round(now - thread.created_at, 3),
+        "workerAgeSeconds": round(now - incarnation.born_at, 3) if incarnation else None,
+        "turn": thread.turn.id if thread.turn else None,
+        "turnSeconds": round(now - thread.turn.started_at_ms / 1000, 3) if thread.turn else None,
+        "restarts": thread.restarts,
+        "lastEnd": str(thread.last_end) if thread.last_end else None,
+        "cwd": thread.facts.cwd,
+        "model": thread.facts.model,
+        "preview": thread.facts.preview,
+        "ephemeral": thread.facts.ephemeral,
+        "clients": len(thread.subscribers),
+    }
+
+
+def _usage(pid: int) -> tuple[int | None, float | None]:
+    """Memory of its own (bytes, without what it shares with the zygote) and CPU (s); None where there is no /proc."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            _, resident, shared, *_ = file.read().split()
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rsplit(b") ", 1)[1].split()
+    except (OSError, IndexError, ValueError):
+        return None, None
+    return (int(resident) - int(shared)) * _PAGE, (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def run(options: argparse.Namespace) -> int:
+    found = target.servers(options.server)
+    answers = []
+    for server in found:
+        try:
+            answers.append(ask(server, "ps", {}))
+        except OSError as error:
+            print(f"bulkhead: server {server.name}: {error}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(answers, indent=2))
+        return exit_codes.OK
+    if not answers:
+        print("no server is running")
+        return exit_codes.NOT_FOUND if options.server else exit_codes.OK
+    for answer in answers:
+        _print(answer, several=len(answers) > 1)
+    return exit_codes.OK
+
+
+def _print(answer: dict[str, Any], *, several: bool) -> None:
+    server = answer["server"]
+    if several:
+        print(f"server {server['name']}  home {server['home']}")
+    rows = [_COLUMNS, *(_cells(row) for row in answer["threads"])]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if several:
+        print()
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    memory, cpu = row["memoryBytes"], row["cpuSeconds"]
+    return (
+        row["thread"],
+        row["state"],
+        str(row["pid"] or "-"),
+        str(row["epoch"]),
+        "-" if memory is None else f"{memory / 2**20:.1f}M",
+        "-" if cpu is None else f"{cpu:.2f}s",
+        _age(row["ageSeconds"]),
+        "-" if row["turn"] is None else f"{row['turn'][-12:]} {_age(row['turnSeconds'])}",
+        str(row["restarts"]),
+        row["cwd"],
+    )
+
+
+def _age(seconds: float) -> str:
+    whole = int(seconds)
+    if whole < 60:  # noqa: PLR2004  (seconds in a minute)
+        return f"{whole}s"
+    if whole < 3600:  # noqa: PLR2004  (seconds in an hour)
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

@@ -1,0 +1,67 @@
+"""The configuration as the front holds it: read again when the file changes, handed to workers as it is."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from config.document import CONFIG_FILE, Document, Layer, load_document
+from config.settings import Settings, settings_of
+
+__all__ = ["Configuration", "Flags"]
+
+
+class Flags(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line says about the configuration."""
+
+    overrides: tuple[str, ...] = ()
+    profile: str | None = None
+    enable: tuple[str, ...] = ()
+    disable: tuple[str, ...] = ()
+
+
+class Configuration:
+    """Raises ConfigError wherever the file is read and wrong."""
+
+    def __init__(self, home: str, flags: Flags) -> None:
+        self.home = home
+        self._flags = flags
+        self._stamp: tuple[int, int, int] | None = None
+        self._read = False
+        self.document = Document()
+        self.settings = Settings()
+        self.layers = msgspec.Raw(b"{}")
+        self.refresh()
+
+    def refresh(self) -> Configuration:
+        """Read the file again if it is another one than last time."""
+        stamp = _stamp(os.path.join(self.home, CONFIG_FILE))
+        if stamp != self._stamp or not self._read:
+            flags = self._flags
+            document = load_document(
+                self.home,
+                overrides=flags.overrides,
+                profile=flags.profile,
+                enable=flags.enable,
+                disable=flags.disable,
+            )
+            self.settings = settings_of(document)
+            self.document = document
+            self.layers = msgspec.Raw(msgspec.json.encode(_without_positions(document)))
+            self._stamp = stamp
+            self._read = True
+        return self
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _without_positions(document: Document) -> Document:
+    """Lines and columns are for error messages, and those are ours: what reaches a worker has been checked."""
+    return Document(tuple(Layer(layer.origin, layer.values) for layer in document.layers))

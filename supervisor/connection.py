@@ -1,0 +1,138 @@
+"""One client: its handshake, what it wants to hear, and the requests that it has been asked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from protocol import rpc
+from protocol.base import Wire
+from protocol.methods import NOTIFICATIONS
+from protocol.session import InitializeParams
+from supervisor.lines import LineReader
+from supervisor.outbox import Outbox
+
+if TYPE_CHECKING:
+    from supervisor.loaded import LoadedThread
+
+__all__ = ["Connection"]
+
+log = logging.getLogger("bulkhead.connection")
+
+PAUSE_BYTES = 4 * 1024 * 1024
+"""A client that sends requests but does not read the answers is not read from beyond this."""
+RESUME_BYTES = 1024 * 1024
+
+_EXPERIMENTAL = frozenset(row.name for row in NOTIFICATIONS.values() if row.experimental)
+
+
+class Connection:
+    def __init__(
+        self,
+        name: str,
+        read_fd: int,
+        write_fd: int,
+        *,
+        on_message: Callable[[Connection, rpc.Incoming], None],
+        on_end: Callable[[Connection], None],
+    ) -> None:
+        self.name = name
+        self.client: InitializeParams | None = None
+        self.asked: dict[int, tuple[LoadedThread, int]] = {}
+        """Server requests without an answer: our id -> the thread and its worker's key."""
+        self._next_request = 0
+        self._silenced: frozenset[str] = _EXPERIMENTAL
+        self._on_message = on_message
+        self._on_end = on_end
+        self._ended = False
+        self.outbox = Outbox(write_fd, self._end)
+        self._reader = LineReader(read_fd, on_line=self._line, on_long=self._long_line, on_end=self._end)
+
+    def start(self) -> None:
+        self._reader.start()
+
+    @property
+    def initialized(self) -> bool:
+        return self.client is not None
+
+    @property
+    def experimental(self) -> bool:
+        capabilities = self.client.capabilities if self.client else None
+        return capabilities is not None and capabilities.experimental_api
+
+    def accept(self, client: InitializeParams) -> None:
+        self.client = client
+        opted_out = (client.capabilities and client.capabilities.opt_out_notification_methods) or ()
+        self._silenced = frozenset(opted_out) | (frozenset() if self.experimental else _EXPERIMENTAL)
+
+    # --- in ------------------------------------------------------------------------------------------
+
+    def _line(self, line: bytes) -> None:
+        message = rpc.read_line(line)
+        if isinstance(message, rpc.Unreadable):
+            log.error("a line of the client was not understood: %s", message.reason)
+            if message.id is not None:
+                self.reply_error(message.id, rpc.RpcError(f"Invalid request: {message.reason}"))
+            return
+        self._on_message(self, message)
+        if self.outbox.queued > PAUSE_BYTES:
+            self._reader.pause()
+            self.outbox.when_below(RESUME_BYTES, self._reader.resume)
+
+    def _long_line(self, head: bytes, tail: bytes) -> None:
+        identity = rpc.id_of_ends(head, tail)
+        log.error("a line of the client was longer than the limit")
+        if identity is not None:
+            self.reply_error(identity, rpc.RpcError("Invalid request: the line is longer than 64 MiB"))
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._reader.stop()
+            self._on_end(self)
+
+    # --- out -----------------------------------------------------------------------------------------
+
+    def reply(self, identity: bytes, result: Wire, lane: str = "") -> None:
+        self._send(lane, rpc.result_line(identity, result))
+
+    def reply_error(self, identity: bytes, error: rpc.RpcError, lane: str = "") -> None:
+        self._send(lane, rpc.error_line(identity, error))
+
+    def notify(self, method: str, params: Wire, lane: str = "") -> None:
+        if method not in self._silenced:
+            self._send(lane, rpc.notification_line(method, params))
+
+    def _send(self, lane: str, line: bytes) -> None:
+        if lane:
+            self.outbox.push(lane, line)
+        else:
+            self.outbox.control(line)
+
+    def pass_on(self, lane: str, lines: bytes, done: Callable[[], None] | None) -> None:
+        """Lines of a worker, as they are; only methods that the client opted out of are taken out."""
+        if self._silenced:
+            kept = [
+                line for line in lines.splitlines(keepends=True) if rpc.method_of(line) not in self._silenced
+            ]
+            lines = b"".join(kept)
+        self.outbox.push(lane, lines, done)
+
+    def ask(self, thread: LoadedThread, key: int, method: str, params: bytes) -> int:
+        """Send a server request; its id on this connection."""
+        identity = self._next_request
+        self._next_request += 1
+        self.asked[identity] = (thread, key)
+        self.outbox.push(thread.id, rpc.request_line(method, identity, params))
+        return identity
+
+    def answered(self, response: rpc.ClientResponse) -> tuple[LoadedThread, int] | None:
+        """Whose question a response answers, if anybody's."""
+        try:
+            identity = msgspec.json.decode(response.id)
+        except msgspec.DecodeError:
+            return None
+        return self.asked.pop(identity, None) if isinstance(identity, int) else None

@@ -1,0 +1,281 @@
+"""The front: connections on one side, workers on the other, and the table between them.
+
+It decodes what a client sends, finds the row of the method, and either answers (owner: front), passes the request to
+the worker of the thread, or to the catalog. What workers say goes to clients as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from config.errors import ConfigError
+from protocol import rpc
+from protocol.base import Wire
+from protocol.link import Adopt, Command
+from protocol.methods import METHODS, Method, Order, Owner
+from protocol.refusal import decode_params
+from rollouts.errors import RolloutError
+from rollouts.ids import canonical_id, new_id
+from supervisor.broker import Broker
+from supervisor.catalog import Catalog
+from supervisor.configuration import Configuration
+from supervisor.connection import Connection
+from supervisor.handlers.handshake import user_agent
+from supervisor.handlers.registry import HANDLERS
+from supervisor.hub import Hub
+from supervisor.lanes import Lanes
+from supervisor.nursery import Nursery
+from supervisor.runtime import RuntimeDirectory
+from supervisor.supervision import Supervisor
+from supervisor.watchdog import Watchdog
+from supervisor.zygote import ZygoteLauncher, ZygoteSpec
+
+__all__ = ["Front"]
+
+log = logging.getLogger("bulkhead.front")
+
+_EXPECTED = ", ".join(f"`{name}`" for name in METHODS)
+
+
+class _ThreadKey(msgspec.Struct, rename="camel"):
+    thread_id: str
+
+
+class Front:
+    """One server. Make it inside the running loop, `attach` its clients, `close` it."""
+
+    def __init__(self, configuration: Configuration, runtime: RuntimeDirectory) -> None:
+        self.configuration = configuration
+        self.home = configuration.home
+        self.runtime = runtime
+        settings = configuration.settings.bulkhead
+        self.hub = Hub(runtime.hub_socket)
+        self.launcher = ZygoteLauncher(
+            ZygoteSpec(endpoint=self.hub.endpoint, stacks=runtime.stacks, nice=settings.worker_nice)
+        )
+        self.nursery = Nursery(self.launcher, self.hub, settings.parked_workers)
+        self.supervisor = Supervisor(self.hub, self.nursery, runtime, settings, Broker(configuration))
+        self.catalog = Catalog(
+            self.hub, self.nursery, Adopt(role="catalog", home=self.home, credit=settings.credit_bytes)
+        )
+        self.watchdog = Watchdog(self.supervisor, self.hub, settings)
+        self.connections: set[Connection] = set()
+        self._lanes = Lanes()
+        self._after: dict[Connection, list[Callable[[], None]]] = {}
+
+    def start(self) -> None:
+        self.launcher.start()
+        self.nursery.start()
+        self.watchdog.start()
+
+    def attach(
+        self, name: str, read_fd: int, write_fd: int, gone: Callable[[Connection], None]
+    ) -> Connection:
+        """A new client; `gone` is called when it has closed its end."""
+
+        def ended(connection: Connection) -> None:
+            self.connections.discard(connection)
+            self.supervisor.forget(connection)
+            gone(connection)
+
+        connection = Connection(name, read_fd, write_fd, on_message=self._message, on_end=ended)
+        self.connections.add(connection)
+        connection.start()
+        return connection
+
+    async def close(self) -> None:
+        """Interrupt and store what runs, deliver what is left, end all processes."""
+        self.watchdog.close()
+        await self.supervisor.close()
+        for connection in tuple(self.connections):
+            await connection.outbox.flush()
+        self.nursery.close()
+        self.catalog.close()
+        self.hub.close()
+        await self.launcher.close()
+
+    # --- for handlers --------------------------------------------------------------------------------------------
+
+    def after(self, connection: Connection, say: Callable[[], None]) -> None:
+        """Say something right after the result that the running handler returns."""
+        self._after.setdefault(connection, []).append(say)
+
+    def tell_all(self, method: str, params: Wire, lane: str = "") -> None:
+        for connection in self.connections:
+            if connection.initialized:
+                connection.notify(method, params, lane)
+
+    @staticmethod
+    def check_id(text: str, otherwise: str) -> None:
+        try:
+            canonical_id(text)
+        except RolloutError:
+            raise rpc.RpcError(otherwise) from None
+
+    # --- requests --------------------------------------------------------------------------------------------------
+
+    def _message(self, connection: Connection, message: rpc.Incoming) -> None:
+        if isinstance(message, rpc.ClientRequest):
+            try:
+                self._request(connection, message)
+            except rpc.RpcError as error:
+                connection.reply_error(message.id, error)
+            except ConfigError as error:
+                connection.reply_error(message.id, rpc.RpcError(f"failed to load configuration: {error}"))
+            except Exception as error:
+                # A bug of ours must not take the other threads down; the request is answered all the same.
+                log.exception("request %s failed", message.method)
+                connection.reply_error(message.id, rpc.RpcError(f"internal error: {error}", rpc.INTERNAL_ERROR))
+        elif isinstance(message, rpc.ClientResponse):
+            asked = connection.answered(message)
+            if asked is not None:
+                self.supervisor.answer(*asked, message)
+
+    def _request(self, connection: Connection, request: rpc.ClientRequest) -> None:
+        row = METHODS.get(request.method)
+        if row is None:
+            raise rpc.RpcError(f"Invalid request: unknown variant `{request.method}`, expected one of {_EXPECTED}")
+        if not connection.initialized and row.order is not Order.CONNECTION:
+            raise rpc.RpcError("Not initialized")
+        if row.experimental and not connection.experimental:
+            raise rpc.RpcError(f"{row.name} requires experimentalApi capability")
+        if row.owner is Owner.FRONT:
+            self._answer(connection, request, row)
+        elif row.owner is Owner.CATALOG:
+            decode_params(request.params, row.params)
+            self.catalog.ask(self._command(connection, request, self._statuses()), connection)
+        elif row.order is Order.NEW_THREAD:
+            decode_params(request.params, row.params)
+            self._load(connection, request, new_id())
+        else:
+            self._to_worker(connection, request, row)
+
+    def _answer(self, connection: Connection, request: rpc.ClientRequest, row: Method) -> None:
+        """Let a handler answer: at once, or in the lane of its thread."""
+        params: Any = decode_params(request.params, row.params)
+        handler = HANDLERS[row.name]
+        if row.order is not Order.THREAD:
+            result = handler(self, connection, params)
+            assert not inspect.isawaitable(result), f"{row.name} waits, so it needs a lane"
+            connection.reply(request.id, result)
+            self._say_after(connection)
+            return
+        lane = self._thread_id(params.thread_id, row)
+
+        async def work() -> None:
+            try:
+                outcome = handler(self, connection, params)
+                result = await outcome if isinstance(outcome, Awaitable) else outcome
+            except rpc.RpcError as error:
+                connection.reply_error(request.id, error, lane)
+            except Exception as error:
+                log.exception("request %s failed", row.name)
+                connection.reply_error(
+                    request.id, rpc.RpcError(f"internal error: {error}", rpc.INTERNAL_ERROR), lane
+                )
+            else:
+                connection.reply(request.id, result, lane)
+            self._say_after(connection)
+
+        self._lanes.run(lane, work)
+
+    def _say_after(self, connection: Connection) -> None:
+        for say in self._after.pop(connection, ()):
+            say()
+
+    # --- threads ----------------------------------------------------------------------------------------------------
+
+    def _to_worker(self, connection: Connection, request: rpc.ClientRequest, row: Method) -> None:
+        # Only the key is read here; the worker decodes the rest, which may be megabytes.
+        thread_id = decode_params(request.params, _ThreadKey).thread_id
+        if thread_id not in self.supervisor.threads:
+            thread_id = self._thread_id(thread_id, row)
+        if self._lanes.busy(thread_id):
+
+            async def work() -> None:
+                self._message_to(connection, request, row, thread_id)
+
+            self._lanes.run(thread_id, work)
+        else:
+            self._message_to(connection, request, row, thread_id)
+
+    def _message_to(
+        self, connection: Connection, request: rpc.ClientRequest, row: Method, thread_id: str
+    ) -> None:
+        thread = self.supervisor.threads.get(thread_id)
+        if thread is not None:
+            if row.name == "thread/resume":
+                self.supervisor.subscribe(thread, connection)
+            self.supervisor.command(thread, self._command(connection, request), connection)
+            return
+        try:
+            decode_params(request.params, row.params)
+            if row.name == "thread/resume":
+                self._load(connection, request, thread_id)
+            elif row.name == "thread/read":
+                self.catalog.ask(self._command(connection, request, self._statuses()), connection)
+            else:
+                raise rpc.RpcError(f"thread not found: {thread_id}")
+        except rpc.RpcError as error:
+            connection.reply_error(request.id, error, thread_id)
+        except ConfigError as error:
+            text = f"failed to load configuration: {error}"
+            connection.reply_error(request.id, rpc.RpcError(text), thread_id)
+
+    def _load(self, connection: Connection, request: rpc.ClientRequest, thread_id: str) -> None:
+        configuration = self.configuration.refresh()
+        client = connection.client
+        assert client is not None
+        info = client.client_info
+        adopt = Adopt(
+            role="thread",
+            thread_id=thread_id,
+            home=self.home,
+            scratch=self.runtime.ephemeral,
+            layers=configuration.layers,
+            originator=info.name,
+            user_agent=user_agent(info.name, info.version),
+        )
+        self.supervisor.load(thread_id, adopt, connection, self._command(connection, request))
+
+    @staticmethod
+    def _thread_id(text: str, row: Method) -> str:
+        try:
+            return canonical_id(text)
+        except RolloutError as error:
+            what = "session" if row.name == "thread/resume" else "thread"
+            raise rpc.RpcError(f"invalid {what} id: {error}") from None
+
+    @staticmethod
+    def _command(
+        connection: Connection, request: rpc.ClientRequest, context: msgspec.Raw | None = None
+    ) -> Command:
+        return Command(
+            id=msgspec.Raw(request.id),
+            method=request.method,
+            params=request.params,
+            experimental=connection.experimental,
+            context=context,
+        )
+
+    def _statuses(self) -> msgspec.Raw:
+        """The status of each loaded thread, for lists."""
+        statuses = {
+            thread.id: msgspec.Raw(thread.status)
+            for thread in self.supervisor.threads.values()
+            if thread.loaded
+        }
+        return msgspec.Raw(msgspec.json.encode(statuses))
+
+
+async def run_until(stopped: asyncio.Event, front: Front) -> None:
+    """Serve until `stopped`."""
+    front.start()
+    await stopped.wait()
+    await front.close()

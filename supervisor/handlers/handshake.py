@@ -1,0 +1,61 @@
+"""`initialize`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import socket
+import uuid
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from protocol.notifications import RemoteControlStatus
+from protocol.rpc import RpcError
+from protocol.session import PROTOCOL_VERSION, InitializeParams, InitializeResponse
+from supervisor.connection import Connection
+from supervisor.version import VERSION
+
+if TYPE_CHECKING:
+    from supervisor.front import Front
+
+__all__ = ["initialize", "user_agent"]
+
+_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*\Z")
+
+
+def user_agent(name: str, version: str) -> str:
+    """The peer's form, so that clients find the protocol's version; who we are stands in the comment."""
+    system = f"{platform.system()} {platform.release()}; {platform.machine()}; bulkhead {VERSION}"
+    return f"{name}/{PROTOCOL_VERSION} ({system}) unknown ({name}; {version})"
+
+
+def initialize(front: Front, connection: Connection, params: InitializeParams) -> InitializeResponse:
+    if connection.initialized:
+        raise RpcError("Already initialized")
+    client = params.client_info
+    if not client.name or not _HEADER_VALUE.match(client.name):
+        raise RpcError(f"Invalid clientInfo.name: '{client.name}'. Must be a valid HTTP header value.")
+    connection.accept(params)
+    front.after(connection, lambda: connection.notify("remoteControl/status/changed", _remote(front.home)))
+    return InitializeResponse(
+        user_agent=user_agent(client.name, client.version),
+        codex_home=front.home,
+        platform_family="unix",
+        platform_os={"Darwin": "macos"}.get(platform.system(), platform.system().lower()),
+    )
+
+
+def _remote(home: str) -> RemoteControlStatus:
+    return RemoteControlStatus(server_name=socket.gethostname(), installation_id=_installation(home))
+
+
+def _installation(home: str) -> str:
+    """The id that both programs keep in the home; made at the first need."""
+    path = os.path.join(home, "installation_id")
+    with suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+        return str(uuid.UUID(file.read().strip()))
+    made = str(uuid.uuid4())
+    with suppress(OSError), open(path, "w", encoding="ascii") as file:
+        file.write(made)
+    return made

@@ -1,0 +1,42 @@
+"""Order by key: what touches one thread happens one after the other, what touches different ones does not wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+__all__ = ["Lanes"]
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Lanes:
+    """FIFO queues of work, one a key; a lane exists only while it has work."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, deque[Work]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def busy(self, key: str) -> bool:
+        return key in self._lanes
+
+    def run(self, key: str, work: Work) -> None:
+        lane = self._lanes.get(key)
+        if lane is not None:
+            lane.append(work)
+            return
+        self._lanes[key] = deque([work])
+        task = asyncio.ensure_future(self._drive(key))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _drive(self, key: str) -> None:
+        lane = self._lanes[key]
+        try:
+            while lane:
+                await lane[0]()
+                lane.popleft()
+        finally:
+            del self._lanes[key]

@@ -1,0 +1,136 @@
+"""Parked workers: forked, connected and waiting, so that a thread gets its process by one message."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+from protocol.link import Frame
+from supervisor.hub import Hub
+from supervisor.launcher import Exit, LaunchError
+from supervisor.zygote import ZygoteHandle, ZygoteLauncher
+
+__all__ = ["Nursery"]
+
+log = logging.getLogger("bulkhead.nursery")
+
+FAILURE_LIMIT = 5
+"""Births in a row that may fail before the threads that wait for one are told so."""
+FAILURE_PAUSE_S = 0.5
+BATCH = 32
+"""Forks asked for in one message; each takes about 3 ms, and the first should serve soon."""
+
+Adoption = Callable[[ZygoteHandle], None]
+Refusal = Callable[[LaunchError], None]
+
+
+class _Parked:
+    """A worker that nobody has adopted yet, as the hub's peer."""
+
+    def __init__(self, handle: ZygoteHandle, nursery: Nursery) -> None:
+        self.handle = handle
+        self._nursery = nursery
+
+    def on_frame(self, kind: int, number: int, payload: bytes) -> None:
+        if kind == Frame.HELLO:
+            self._nursery.hello(self.handle)
+
+
+class Nursery:
+    def __init__(self, launcher: ZygoteLauncher, hub: Hub, size: int) -> None:
+        self._launcher = launcher
+        self._hub = hub
+        self._size = size
+        self._parked: deque[ZygoteHandle] = deque()
+        self._waiting: deque[tuple[Adoption, Refusal]] = deque()
+        self._expected: set[ZygoteHandle] = set()
+        self._asked = 0
+        self._failures = 0
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def start(self) -> None:
+        self._refill()
+
+    @property
+    def parked(self) -> list[ZygoteHandle]:
+        return list(self._parked)
+
+    def adopt(self, adoption: Adoption, refusal: Refusal) -> None:
+        """Give the next free worker to `adoption`, at once if one is parked."""
+        if self._parked:
+            adoption(self._parked.popleft())
+        else:
+            self._waiting.append((adoption, refusal))
+        self._refill()
+
+    def hello(self, handle: ZygoteHandle) -> None:
+        self._expected.discard(handle)
+        self._failures = 0
+        if self._waiting:
+            adoption, _ = self._waiting.popleft()
+            adoption(handle)
+        else:
+            self._parked.append(handle)
+
+    def _missing(self) -> int:
+        return self._size + len(self._waiting) - len(self._parked) - len(self._expected) - self._asked
+
+    def _refill(self) -> None:
+        if self._missing() > 0 and not self._closed and (self._task is None or self._task.done()):
+            self._task = asyncio.ensure_future(self._give_birth())
+
+    async def _give_birth(self) -> None:
+        while (count := min(self._missing(), BATCH)) > 0 and not self._closed:
+            self._asked += count
+            try:
+                handles = await self._launcher.launch_many(count)
+            except LaunchError as error:
+                self._asked -= count
+                await self._failed(error)
+                continue
+            self._asked -= count
+            for handle in handles:
+                self._expected.add(handle)
+                self._hub.attach(handle.token, _Parked(handle, self))
+                handle.exited.add_done_callback(lambda exited, handle=handle: self._gone(handle, exited))
+            # The hub compares the sender of a HELLO with the pid, so wait until the pids are known.
+            for handle in handles:
+                with suppress(LaunchError):
+                    await handle.born
+
+    def _gone(self, handle: ZygoteHandle, exited: asyncio.Future[Exit]) -> None:
+        """A worker ended; of interest here only if nobody has adopted it."""
+        parked = handle in self._parked
+        if not parked and handle not in self._expected:
+            return
+        self._hub.detach(handle.token)
+        if parked:
+            self._parked.remove(handle)
+        else:
+            self._expected.discard(handle)
+            self._failures += 1
+        if self._closed:
+            return
+        if self._failures >= FAILURE_LIMIT:
+            exit_ = exited.result()
+            asyncio.ensure_future(self._failed(LaunchError(f"workers end at start-up ({exit_})")))  # noqa: RUF006
+        else:
+            self._refill()
+
+    async def _failed(self, error: LaunchError) -> None:
+        log.error("no worker can be started: %s", error)
+        self._failures = 0
+        waiting, self._waiting = self._waiting, deque()
+        for _, refusal in waiting:
+            refusal(error)
+        await asyncio.sleep(FAILURE_PAUSE_S)
+        self._refill()
+
+    def close(self) -> None:
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()

@@ -1,0 +1,92 @@
+"""What is said and stored for a worker that cannot do it any more."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from collections.abc import Iterator
+
+import msgspec
+
+from protocol.base import Wire
+from protocol.link import Record, records
+from protocol.notifications import ErrorNotice, RequestResolved, ThreadStatusChanged, TurnNotice
+from protocol.threads import SystemErrorStatus
+from protocol.turns import Turn as WireTurn
+from protocol.turns import TurnError
+from rollouts.failure import append_turn_failure
+from supervisor.loaded import Turn
+from supervisor.states import End, EndKind
+
+__all__ = ["SYSTEM_ERROR", "Death", "notifications", "record", "resolved", "rest_of_log", "unheard"]
+
+SYSTEM_ERROR = msgspec.json.encode(SystemErrorStatus())
+
+
+class Death(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a worker in the middle of a turn."""
+
+    thread_id: str
+    turn: Turn
+    end: End
+    epoch: int
+    pid: int
+    rollout: str | None
+    at: float = msgspec.field(default_factory=time.time)
+
+    @property
+    def error(self) -> TurnError:
+        how = "stopped" if self.end.kind is EndKind.STOPPED else str(self.end)
+        return TurnError(
+            message=f"The thread's worker process ended in the middle of the turn: {how}. Its history is kept.",
+            codex_error_info="other",
+            additional_details=f"epoch {self.epoch}, pid {self.pid}",
+        )
+
+
+def rest_of_log(path: str) -> bytes:
+    """The whole event log of an incarnation: small, since it is begun anew when everything was delivered."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+def unheard(log: bytes, received: int) -> Iterator[tuple[int, int, bytes, int]]:
+    """The records of a dead worker's event log that lie behind the first `received` bytes of its stream."""
+    first = next(records(log, torn_end=True), None)
+    base = first[1] if first is not None and first[0] == Record.ROTATED else 0
+    return records(memoryview(log)[max(0, received - base) :], torn_end=True)
+
+
+def record(death: Death) -> None:
+    """Store the failed turn in the rollout and on disk; blocks."""
+    if death.rollout is not None:
+        append_turn_failure(Path(death.rollout), death.turn.id, death.error, death.at)
+
+
+def notifications(death: Death) -> list[tuple[str, Wire]]:
+    """The same lines, in the same order, as when a model error ends a turn."""
+    completed = int(death.at)
+    turn = WireTurn(
+        id=death.turn.id,
+        root_turn_id=death.turn.id,
+        status="failed",
+        error=death.error,
+        started_at=death.turn.started_at_ms // 1000,
+        completed_at=completed,
+        duration_ms=max(0, int(death.at * 1000) - death.turn.started_at_ms),
+    )
+    return [
+        ("thread/status/changed", ThreadStatusChanged(thread_id=death.thread_id, status=SystemErrorStatus())),
+        (
+            "error",
+            ErrorNotice(error=death.error, will_retry=False, thread_id=death.thread_id, turn_id=death.turn.id),
+        ),
+        ("turn/completed", TurnNotice(thread_id=death.thread_id, turn=turn)),
+    ]
+
+
+def resolved(thread_id: str, request_id: int) -> RequestResolved:
+    return RequestResolved(thread_id=thread_id, request_id=request_id)

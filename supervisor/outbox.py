@@ -1,0 +1,192 @@
+"""What goes out to one client: fair between threads, control before data, bounded by the workers' credits.
+
+Every thread has a lane; lanes take turns with a small quantum, so a flooding thread cannot hold up a quiet one.
+Lines that belong to no thread go first. Each piece may carry a callback for the moment when the client's pipe has
+taken it; that is what gives a worker its credit back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import stat
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+__all__ = ["Outbox"]
+
+log = logging.getLogger("bulkhead.outbox")
+
+CHUNK_BYTES = 65536
+"""One write: as much as a pipe takes at once by default."""
+QUANTUM_BYTES = 4096
+"""What a lane may send before the next lane's turn."""
+FLUSH_TIMEOUT_S = 2.0
+"""How long a client that does not read can hold up the server's end."""
+
+Done = Callable[[], None]
+
+
+class Outbox:
+    def __init__(self, fd: int, lost: Callable[[], None]) -> None:
+        self._fd = fd
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._control: deque[bytes] = deque()
+        self._lanes: dict[str, deque[tuple[bytes, Done | None]]] = {}
+        self._ready: deque[str] = deque()
+        self._chunk = memoryview(b"")
+        self._dones: list[Done] = []
+        self._waiting = False
+        self._scheduled = False
+        self._broken = False
+        self._low: tuple[int, Callable[[], None]] | None = None
+        self.queued = 0
+        """Bytes waiting, the chunk under way included."""
+        self._drained: asyncio.Event = asyncio.Event()
+        self._socket: socket.socket | None = None
+        self._blocking = False
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISSOCK(mode):
+            # A flag of the call, not of the socket: its other end may share the file description.
+            self._socket = socket.socket(fileno=os.dup(fd))
+        elif stat.S_ISREG(mode):
+            self._blocking = True  # epoll knows no regular files, and they never block
+        else:
+            os.set_blocking(fd, False)
+
+    def control(self, line: bytes) -> None:
+        self._control.append(line)
+        self.queued += len(line)
+        self._schedule()
+
+    def push(self, lane: str, lines: bytes, done: Done | None = None) -> None:
+        queue = self._lanes.get(lane)
+        if queue is None:
+            queue = self._lanes[lane] = deque()
+            self._ready.append(lane)
+        queue.append((lines, done))
+        self.queued += len(lines)
+        self._schedule()
+
+    def when_below(self, size: int, call: Callable[[], None]) -> None:
+        """Call once, when less than `size` bytes are waiting."""
+        self._low = (size, call)
+
+    def _tell_low(self) -> None:
+        if self._low is not None and self.queued < self._low[0]:
+            call = self._low[1]
+            self._low = None
+            call()
+
+    def _schedule(self) -> None:
+        if not self._scheduled and not self._waiting:
+            self._scheduled = True
+            self._loop.call_soon(self._pump)
+
+    def _next_chunk(self) -> bool:
+        parts: list[bytes] = []
+        size = 0
+        while self._control and size < CHUNK_BYTES:
+            line = self._control.popleft()
+            parts.append(line)
+            size += len(line)
+        while self._ready and size < CHUNK_BYTES:
+            lane = self._ready.popleft()
+            queue = self._lanes[lane]
+            taken = 0
+            while queue and taken < QUANTUM_BYTES:
+                lines, done = queue.popleft()
+                parts.append(lines)
+                taken += len(lines)
+                if done is not None:
+                    self._dones.append(done)
+            size += taken
+            if queue:
+                self._ready.append(lane)
+            else:
+                del self._lanes[lane]
+        self._chunk = memoryview(b"".join(parts))
+        return size > 0
+
+    def _write(self) -> int:
+        if self._socket is not None:
+            return self._socket.send(self._chunk, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        return os.write(self._fd, self._chunk)
+
+    def _pump(self) -> None:
+        self._scheduled = False
+        while not self._broken:
+            if not self._chunk:
+                dones, self._dones = self._dones, []
+                for done in dones:
+                    done()
+                if not self._next_chunk():
+                    if self._dones:
+                        continue  # nothing was left of what these stood for
+                    break
+            try:
+                written = self._write()
+            except BlockingIOError:
+                self._wait()
+                return
+            except OSError as error:
+                self._break(error)
+                return
+            self.queued -= written
+            self._chunk = self._chunk[written:]
+            self._tell_low()
+        self._stop_waiting()
+        self._drained.set()
+
+    def _wait(self) -> None:
+        if not self._waiting:
+            self._waiting = True
+            self._loop.add_writer(self._fd, self._pump)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting:
+            self._waiting = False
+            self._loop.remove_writer(self._fd)
+
+    def _break(self, error: OSError) -> None:
+        """The client is gone: nothing is owed to it, and the workers get their credit back."""
+        log.info("the client does not read any more: %s", error.strerror)
+        self.discard()
+        self._lost()
+
+    def discard(self) -> None:
+        self._broken = True
+        self._stop_waiting()
+        dones, self._dones = self._dones, []
+        for queue in self._lanes.values():
+            dones.extend(done for _, done in queue if done is not None)
+        self._control.clear()
+        self._lanes.clear()
+        self._ready.clear()
+        self._chunk = memoryview(b"")
+        self.queued = 0
+        for done in dones:
+            done()
+        self._drained.set()
+
+    async def flush(self) -> None:
+        """Wait until everything is written, the client is gone, or it has not read for too long."""
+        while not self._broken and (self.queued or self._scheduled):
+            self._drained.clear()
+            left = self.queued
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._drained.wait(), FLUSH_TIMEOUT_S)
+            if left and self.queued >= left:
+                return
+
+    def close(self) -> None:
+        self._stop_waiting()
+        if self._socket is not None:
+            self._socket.close()
+        elif not self._blocking:
+            with suppress(OSError):
+                os.set_blocking(self._fd, True)

@@ -1,0 +1,165 @@
+"""The runtime directory of one server: its sockets, event logs and identity, for this user alone.
+
+    $XDG_RUNTIME_DIR/bulkhead/ or <tmp>/bulkhead-UID/     0700
+      SERVER/                one per running server, named by pid and a random part
+        lock                 held (flock) as long as the server lives
+        server.json          who it is, for `bulkhead ps`
+        hub.ipc              ZeroMQ
+        control.sock         operators
+        events/              one event log an incarnation
+        stacks/              stack dumps of hung workers
+        ephemeral/           rollouts of threads that must not outlive the server
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+import time
+from contextlib import suppress
+
+import msgspec
+
+__all__ = ["RuntimeDirectory", "UnsafeRuntimeDirectory", "ServerRecord", "running_servers"]
+
+IPC_PATH_BYTES = 107
+"""What a Unix socket's path may have."""
+
+
+class UnsafeRuntimeDirectory(RuntimeError):
+    """The runtime directory cannot be used safely."""
+
+
+class ServerRecord(msgspec.Struct, kw_only=True):
+    """A running server, as it describes itself. `started_at` in unix seconds."""
+
+    name: str
+    pid: int
+    started_at: float
+    home: str
+    argv: list[str]
+    version: str
+    directory: str = ""
+
+    @property
+    def control_socket(self) -> str:
+        return os.path.join(self.directory, "control.sock")
+
+
+def _base() -> str:
+    configured = os.environ.get("BULKHEAD_RUNTIME_DIR")
+    if configured:
+        return configured
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and os.path.isdir(runtime) and os.access(runtime, os.W_OK):
+        return os.path.join(runtime, "bulkhead")
+    return os.path.join(tempfile.gettempdir(), f"bulkhead-{os.getuid()}")
+
+
+def _own_directory(path: str) -> None:
+    """Make `path` ours alone, or refuse: in a shared /tmp somebody else may have been first."""
+    with suppress(FileExistsError):
+        os.makedirs(path, mode=0o700)
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise UnsafeRuntimeDirectory(f"{path} belongs to somebody else; set BULKHEAD_RUNTIME_DIR to a folder of your own")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        os.chmod(path, 0o700)
+
+
+class RuntimeDirectory:
+    """The directory of this server; made at once, removed by `remove`."""
+
+    def __init__(self) -> None:
+        base = _base()
+        _own_directory(base)
+        _remove_stale(base)
+        self.name = f"{os.getpid()}-{secrets.token_hex(3)}"
+        self.path = os.path.join(base, self.name)
+        if len(self.hub_socket.encode()) > IPC_PATH_BYTES:
+            raise UnsafeRuntimeDirectory(f"{self.path} is too long for a socket; set BULKHEAD_RUNTIME_DIR to a shorter one")
+        os.mkdir(self.path, mode=0o700)
+        self._lock = os.open(os.path.join(self.path, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for folder in ("events", "stacks", "ephemeral"):
+            os.mkdir(os.path.join(self.path, folder), mode=0o700)
+
+    @property
+    def hub_socket(self) -> str:
+        return os.path.join(self.path, "hub.ipc")
+
+    @property
+    def control_socket(self) -> str:
+        return os.path.join(self.path, "control.sock")
+
+    @property
+    def stacks(self) -> str:
+        return os.path.join(self.path, "stacks")
+
+    @property
+    def ephemeral(self) -> str:
+        return os.path.join(self.path, "ephemeral")
+
+    def event_log(self, thread_id: str, epoch: int) -> str:
+        return os.path.join(self.path, "events", f"{thread_id}.{epoch}")
+
+    def describe(self, *, home: str, argv: list[str], version: str) -> ServerRecord:
+        record = ServerRecord(
+            name=self.name,
+            pid=os.getpid(),
+            started_at=time.time(),
+            home=home,
+            argv=argv,
+            version=version,
+            directory=self.path,
+        )
+        with open(os.path.join(self.path, "server.json"), "wb") as file:
+            file.write(msgspec.json.encode(record))
+        return record
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
+
+
+def _lives(directory: str) -> bool:
+    """Whether the server of this directory still holds its lock."""
+    try:
+        fd = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        # Being made right now, unless it is old.
+        with suppress(OSError):
+            return time.time() - os.stat(directory).st_mtime < 5  # noqa: PLR2004  (seconds; making one takes none)
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _remove_stale(base: str) -> None:
+    for entry in os.scandir(base):
+        if entry.is_dir(follow_symlinks=False) and not _lives(entry.path):
+            shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def running_servers() -> list[ServerRecord]:
+    """The servers of this user that are running, oldest first."""
+    found: list[ServerRecord] = []
+    with suppress(FileNotFoundError):
+        for entry in os.scandir(_base()):
+            if not entry.is_dir(follow_symlinks=False) or not _lives(entry.path):
+                continue
+            with suppress(OSError, msgspec.MsgspecError):
+                with open(os.path.join(entry.path, "server.json"), "rb") as file:
+                    record = msgspec.json.decode(file.read(), type=ServerRecord)
+                record.directory = entry.path
+                found.append(record)
+    return sorted(found, key=lambda record: record.started_at)

@@ -1,0 +1,486 @@
+"""Births, deaths and everything between: how a thread keeps a worker, and what happens when it loses it.
+
+The front never waits for a worker to agree. What a worker says comes in as a stream of records; what a dead worker
+said and the socket did not bring is read from its event log; what it cannot say any more (the end of a turn that
+was in flight) is written to the rollout and said for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import random
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from config.settings import Bulkhead
+from protocol import rpc
+from protocol.link import Adopt, Command, Frame, Record, TornRecord, records
+from supervisor import obituary
+from supervisor.hub import Hub
+from supervisor.launcher import Exit, Handle, LaunchError
+from supervisor.loaded import Facts, Incarnation, LoadedThread, Pending, Turn
+from supervisor.nursery import Nursery
+from supervisor.runtime import RuntimeDirectory
+from supervisor.states import End, EndKind, State
+
+if TYPE_CHECKING:
+    from supervisor.broker import Broker
+    from supervisor.connection import Connection
+
+__all__ = ["Supervisor"]
+
+log = logging.getLogger("bulkhead.supervision")
+
+RESTART_BASE_S = 0.05
+RESTART_CAP_S = 5.0
+STOP_GRACE_S = 5.0
+"""Within this a worker that was asked to stop must have stored everything; then it is killed."""
+CREDIT_DELAY_S = 0.2
+"""Small rests are given back too: a worker with its whole window knows that its log has been delivered."""
+_LOADING = frozenset({"thread/start", "thread/resume"})
+_encode = msgspec.json.Encoder().encode
+
+
+class Supervisor:
+    def __init__(
+        self, hub: Hub, nursery: Nursery, runtime: RuntimeDirectory, settings: Bulkhead, broker: Broker
+    ) -> None:
+        self.threads: dict[str, LoadedThread] = {}
+        self._hub = hub
+        self._nursery = nursery
+        self._runtime = runtime
+        self._settings = settings
+        self._broker = broker
+        self._loop = asyncio.get_running_loop()
+        self._keys = itertools.count(1)
+        self._burials: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    # --- loading and commands ---------------------------------------------------------------------------
+
+    def load(self, thread_id: str, adopt: Adopt, connection: Connection, command: Command) -> LoadedThread:
+        """Give a thread its first worker and that worker its first command (thread/start or thread/resume)."""
+        thread = LoadedThread(thread_id, adopt)
+        self.threads[thread_id] = thread
+        self.subscribe(thread, connection)
+        self.command(thread, command, connection)
+        self._employ(thread)
+        return thread
+
+    def command(
+        self, thread: LoadedThread, command: Command, connection: Connection | None, finished: object = None
+    ) -> None:
+        if thread.state is State.QUARANTINED:
+            self._refuse(Pending(0, command, connection, finished), self._why_quarantined(thread))  # type: ignore[arg-type]
+            return
+        key = next(self._keys)
+        pending = Pending(key, command, connection, finished)  # type: ignore[arg-type]
+        thread.pending[key] = pending
+        incarnation = thread.incarnation
+        if incarnation is not None:
+            self._hub.send(incarnation.handle.token, Frame.COMMAND, key, _encode(command))
+            if not thread.busy:
+                incarnation.last_heard = time.monotonic()
+
+    def subscribe(self, thread: LoadedThread, connection: Connection) -> None:
+        if connection in thread.subscribers:
+            return
+        thread.subscribers.add(connection)
+        for key, (method, params, identities) in thread.asked.items():
+            identities[connection] = connection.ask(thread, key, method, params)
+
+    def forget(self, connection: Connection) -> None:
+        """A client is gone; its threads go on for the others."""
+        for thread in self.threads.values():
+            thread.subscribers.discard(connection)
+            for _, _, identities in thread.asked.values():
+                identities.pop(connection, None)
+            for pending in thread.pending.values():
+                if pending.connection is connection:
+                    pending.connection = None
+
+    def answer(self, thread: LoadedThread, key: int, response: rpc.ClientResponse) -> None:
+        """A client answered a server request: the first answer counts, the worker tells the others."""
+        asked = thread.asked.get(key)
+        if asked is None or thread.incarnation is None:
+            return
+        raw = response.result
+        payload = b'{"error":' + bytes(response.error or b"{}") + b"}" if raw is None else b'{"result":' + raw + b"}"
+        self._hub.send(thread.incarnation.handle.token, Frame.ANSWER, key, payload)
+
+    # --- births -------------------------------------------------------------------------------------------
+
+    def _employ(self, thread: LoadedThread) -> None:
+        thread.move(State.STARTING)
+        self._nursery.adopt(
+            lambda handle: self._adopt(thread, handle), lambda error: self._cannot_start(thread, error)
+        )
+
+    def _adopt(self, thread: LoadedThread, handle: Handle) -> None:
+        if thread.unloading or self.threads.get(thread.id) is not thread:
+            handle.signal(signal.SIGKILL)
+            self._hub.detach(handle.token)
+            return
+        thread.epoch += 1
+        incarnation = Incarnation(
+            thread, handle, thread.epoch, self._runtime.event_log(thread.id, thread.epoch)
+        )
+        thread.incarnation = incarnation
+        self._hub.attach(handle.token, _ThreadPeer(self, incarnation))
+        handle.exited.add_done_callback(lambda exited: self._died(incarnation, exited.result()))
+        adopt = msgspec.structs.replace(
+            thread.adopt, epoch=thread.epoch, event_log=incarnation.log_path, credit=self._settings.credit_bytes
+        )
+        if not thread.loaded:
+            adopt.recover = None
+        self._hub.send(handle.token, Frame.ADOPT, thread.epoch, _encode(adopt))
+        for pending in thread.pending.values():
+            self._hub.send(handle.token, Frame.COMMAND, pending.key, _encode(pending.command))
+        thread.move(State.IDLE)
+
+    def _cannot_start(self, thread: LoadedThread, error: LaunchError) -> None:
+        refusal = rpc.RpcError(
+            f"no worker process can be started: {error}", rpc.OVERLOADED, {"server_overloaded": str(error)}
+        )
+        self._refuse_all(thread, refusal)
+        thread.move(State.DEAD)
+        if not thread.loaded:
+            self._remove(thread)
+
+    # --- what a worker says ---------------------------------------------------------------------------------
+
+    def stream(self, incarnation: Incarnation, offset: int, payload: bytes) -> None:
+        incarnation.last_heard = time.monotonic()
+        incarnation.ping_sent = None
+        if offset != incarnation.received:
+            log.error("thread %s: a gap in the stream (%d, not %d)", incarnation.thread.id, offset, incarnation.received)
+            incarnation.handle.signal(signal.SIGKILL)
+            return
+        try:
+            for kind, key, body, size in records(payload):
+                incarnation.received += size
+                self._record(incarnation, kind, key, body, size)
+        except TornRecord:
+            incarnation.handle.signal(signal.SIGKILL)
+
+    def _record(self, incarnation: Incarnation, kind: int, key: int, body: bytes, size: int) -> None:
+        thread = incarnation.thread
+        if kind == Record.EVENTS:
+            self._spread(incarnation, body, size)
+            return
+        if kind == Record.ENDED:
+            self._turn(thread, None)
+            self._spread(incarnation, body, size)
+            return
+        if kind == Record.REPLY:
+            self._reply(incarnation, key, body, size)
+            return
+        if kind == Record.ACCEPTED:
+            head, _, line = body.partition(b"\n")
+            turn_id, _, started = head.partition(b" ")
+            self._turn(thread, Turn(turn_id.decode(), int(started)))
+            self._reply(incarnation, key, line, size)
+            return
+        if kind == Record.NOTICE:
+            pending = thread.pending.get(key)
+            if pending is not None and pending.connection is not None:
+                pending.connection.pass_on(thread.id, body, None)
+        elif kind == Record.STATUS:
+            thread.status = body
+        elif kind == Record.REQUEST:
+            method, _, params = body.partition(b"\n")
+            identities = {c: c.ask(thread, key, method.decode(), params) for c in thread.subscribers}
+            thread.asked[key] = (method.decode(), params, identities)
+        elif kind == Record.RESOLVED:
+            self._resolved(thread, key)
+        elif kind == Record.FACTS:
+            thread.facts = msgspec.json.decode(body, type=Facts)
+        self._release(incarnation, size)
+
+    def _turn(self, thread: LoadedThread, turn: Turn | None) -> None:
+        thread.turn = turn
+        if thread.state in (State.IDLE, State.BUSY):
+            thread.move(State.IDLE if turn is None else State.BUSY)
+
+    def _spread(self, incarnation: Incarnation, lines: bytes, size: int) -> None:
+        """Lines for all clients of the thread; the worker has its credit back when the slowest has taken them."""
+        subscribers = incarnation.thread.subscribers
+        if not subscribers:
+            self._release(incarnation, size)
+            return
+        left = len(subscribers)
+
+        def taken() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                self._release(incarnation, size)
+
+        for connection in tuple(subscribers):
+            connection.pass_on(incarnation.thread.id, lines, taken)
+
+    def _reply(self, incarnation: Incarnation, key: int, line: bytes, size: int) -> None:
+        thread = incarnation.thread
+        pending = thread.pending.pop(key, None)
+        if pending is None:
+            self._release(incarnation, size)
+            return
+        succeeded = not line.startswith(b'{"error"')
+        if pending.finished is not None:
+            pending.finished(line)
+        if pending.connection is not None:
+            pending.connection.outbox.push(thread.id, line, lambda: self._release(incarnation, size))
+        else:
+            self._release(incarnation, size)
+        if pending.command.method in _LOADING and not thread.loaded:
+            if succeeded:
+                thread.loaded = True
+                thread.adopt.recover = pending.command.params
+                thread.adopt.recover_method = pending.command.method
+            else:
+                self._dismiss(thread)
+
+    def _release(self, incarnation: Incarnation, size: int) -> None:
+        incarnation.owed += size
+        # Half the window: fewer messages, and the worker never waits for a full round trip.
+        if incarnation.owed * 2 >= self._settings.credit_bytes:
+            self._give_credit(incarnation)
+        elif not incarnation.credit_timer:
+            incarnation.credit_timer = True
+            self._loop.call_later(CREDIT_DELAY_S, self._give_late_credit, incarnation)
+
+    def _give_late_credit(self, incarnation: Incarnation) -> None:
+        incarnation.credit_timer = False
+        self._give_credit(incarnation)
+
+    def _give_credit(self, incarnation: Incarnation) -> None:
+        if incarnation.owed and incarnation.thread.incarnation is incarnation:
+            self._hub.send(incarnation.handle.token, Frame.CREDIT, incarnation.owed)
+            incarnation.owed = 0
+
+    def _resolved(self, thread: LoadedThread, key: int) -> None:
+        asked = thread.asked.pop(key, None)
+        if asked is None:
+            return
+        for connection, identity in asked[2].items():
+            connection.asked.pop(identity, None)
+            connection.notify("serverRequest/resolved", obituary.resolved(thread.id, identity), thread.id)
+
+    def call(self, incarnation: Incarnation, number: int, payload: bytes) -> None:
+        """A worker asks for what only the front has (credentials)."""
+        answer = self._broker.answer(payload)
+        self._hub.send(incarnation.handle.token, Frame.RETURN, number, answer)
+
+    # --- deaths ---------------------------------------------------------------------------------------------
+
+    def _died(self, incarnation: Incarnation, exit_: Exit) -> None:
+        self._hub.drain()  # what it said before its end comes first
+        self._hub.detach(incarnation.handle.token)
+        task = asyncio.ensure_future(self._bury(incarnation, exit_))
+        self._burials.add(task)
+        task.add_done_callback(self._burials.discard)
+
+    async def _bury(self, incarnation: Incarnation, exit_: Exit) -> None:
+        thread = incarnation.thread
+        end = _end_of(incarnation, exit_)
+        thread.last_end = end
+        thread.incarnation = None
+        thread.move(State.DEAD)
+        log.info(
+            "worker ended: %s",
+            end,
+            extra={"thread": thread.id, "epoch": incarnation.epoch, "pid": incarnation.handle.pid},
+        )
+        rest = await self._loop.run_in_executor(None, obituary.rest_of_log, incarnation.log_path)
+        try:
+            for kind, key, body, size in obituary.unheard(rest, incarnation.received):
+                incarnation.received += size
+                self._record(incarnation, kind, key, body, size)
+        except (ValueError, msgspec.MsgspecError):
+            log.exception("the event log of thread %s is damaged", thread.id)
+        if thread.turn is not None:
+            await self._say_the_end(thread, incarnation, end)
+        for key in list(thread.asked):
+            self._resolved(thread, key)
+        with suppress(FileNotFoundError):
+            os.unlink(incarnation.log_path)
+        self._what_next(thread, end)
+
+    async def _say_the_end(self, thread: LoadedThread, incarnation: Incarnation, end: End) -> None:
+        """The turn that was in flight ends as failed: in the rollout first, then for the clients."""
+        assert thread.turn is not None
+        death = obituary.Death(
+            thread_id=thread.id,
+            turn=thread.turn,
+            end=end,
+            epoch=incarnation.epoch,
+            pid=incarnation.handle.pid,
+            rollout=thread.facts.path,
+        )
+        try:
+            await self._loop.run_in_executor(None, obituary.record, death)
+        except OSError:
+            log.exception("the end of turn %s could not be stored", thread.turn.id)
+        thread.turn = None
+        thread.status = obituary.SYSTEM_ERROR
+        for connection in thread.subscribers:
+            for method, params in obituary.notifications(death):
+                connection.notify(method, params, thread.id)
+
+    def _what_next(self, thread: LoadedThread, end: End) -> None:
+        if thread.unloading or self._closing:
+            self._remove(thread)
+            return
+        delay = 0.0
+        if end.counts:
+            now = time.monotonic()
+            thread.deaths.append(now)
+            while now - thread.deaths[0] > self._settings.restart_window_s:
+                thread.deaths.popleft()
+            if len(thread.deaths) > self._settings.restart_limit:
+                thread.move(State.QUARANTINED)
+                log.error("thread %s is quarantined: %d deaths", thread.id, len(thread.deaths))
+                self._refuse_all(thread, self._why_quarantined(thread))
+                if not thread.loaded:
+                    self._remove(thread)
+                return
+            if len(thread.deaths) > 1:
+                delay = min(RESTART_CAP_S, RESTART_BASE_S * 2 ** (len(thread.deaths) - 2))
+                delay *= 0.5 + random.random()
+        thread.restarts += 1
+        self._loop.call_later(delay, self._restart, thread)
+
+    def _restart(self, thread: LoadedThread) -> None:
+        if thread.state is State.DEAD and not thread.unloading and not self._closing:
+            self._employ(thread)
+        elif thread.unloading:
+            self._remove(thread)
+
+    def _why_quarantined(self, thread: LoadedThread) -> rpc.RpcError:
+        return rpc.RpcError(
+            f"thread {thread.id} is quarantined: its worker died {len(thread.deaths)} times within "
+            f"{self._settings.restart_window_s:g} s, last: {thread.last_end}. "
+            f"Release it with `bulkhead restart {thread.id}`.",
+            rpc.INTERNAL_ERROR,
+        )
+
+    def _refuse_all(self, thread: LoadedThread, error: rpc.RpcError) -> None:
+        pending, thread.pending = thread.pending, {}
+        for one in pending.values():
+            self._refuse(one, error, thread.id)
+
+    def _refuse(self, pending: Pending, error: rpc.RpcError, lane: str = "") -> None:
+        if pending.connection is not None:
+            pending.connection.reply_error(bytes(pending.command.id), error, lane)
+        if pending.finished is not None:
+            pending.finished(rpc.error_line(bytes(pending.command.id), error))
+
+    # --- ends on purpose ---------------------------------------------------------------------------------------
+
+    def kill(self, thread: LoadedThread) -> bool:
+        """An operator's SIGKILL; the thread gets a new worker and it counts as no failure."""
+        return self._end(thread, EndKind.KILLED)
+
+    def _end(self, thread: LoadedThread, kind: EndKind) -> bool:
+        incarnation = thread.incarnation
+        if incarnation is None:
+            return False
+        incarnation.end_kind = kind
+        incarnation.handle.signal(signal.SIGKILL)
+        return True
+
+    async def restart(self, thread: LoadedThread) -> None:
+        """End the worker in order (its turn is interrupted) and give the thread a new one; releases a quarantine."""
+        thread.deaths.clear()
+        if thread.state is State.QUARANTINED:
+            self._employ(thread)
+            return
+        incarnation = thread.incarnation
+        if incarnation is None:
+            return
+        await self._stop(incarnation, EndKind.STOPPED)
+
+    async def unload(self, thread: LoadedThread, *, materialize: bool = False) -> None:
+        """Stop the worker for good; the thread is not loaded afterwards."""
+        thread.unloading = True
+        gone = self._loop.create_future()
+        thread.unloaded = lambda: None if gone.done() else gone.set_result(None)
+        if thread.incarnation is not None:
+            await self._stop(thread.incarnation, EndKind.STOPPED, materialize=materialize)
+        elif thread.state is State.QUARANTINED:
+            thread.move(State.DEAD)
+            self._remove(thread)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(gone, STOP_GRACE_S)
+        self._remove(thread)
+
+    async def _stop(self, incarnation: Incarnation, kind: EndKind, *, materialize: bool = False) -> None:
+        incarnation.end_kind = kind
+        with suppress(RuntimeError):
+            incarnation.thread.move(State.STOPPING)
+        payload = b'{"materialize":true}' if materialize else b"{}"
+        self._hub.send(incarnation.handle.token, Frame.STOP, int(STOP_GRACE_S * 1000), payload)
+        try:
+            await asyncio.wait_for(asyncio.shield(incarnation.handle.exited), STOP_GRACE_S)
+        except TimeoutError:
+            log.warning("worker %d did not stop in time and is killed", incarnation.handle.pid)
+            incarnation.handle.signal(signal.SIGKILL)
+            await asyncio.shield(incarnation.handle.exited)
+
+    def _dismiss(self, thread: LoadedThread) -> None:
+        """The thread could not be loaded: its worker is of no use."""
+        thread.unloading = True
+        self.threads.pop(thread.id, None)
+        self._end(thread, EndKind.STOPPED)
+
+    def _remove(self, thread: LoadedThread) -> None:
+        if self.threads.get(thread.id) is thread:
+            del self.threads[thread.id]
+        self._refuse_all(thread, rpc.RpcError(f"thread not found: {thread.id}"))
+        if thread.unloaded is not None:
+            thread.unloaded()
+
+    async def close(self) -> None:
+        """Stop all workers at once; running turns are stored as interrupted."""
+        self._closing = True
+        incarnations = [t.incarnation for t in self.threads.values() if t.incarnation is not None]
+        await asyncio.gather(*(self._stop(incarnation, EndKind.STOPPED) for incarnation in incarnations))
+        while self._burials:
+            await asyncio.wait(set(self._burials))
+
+
+class _ThreadPeer:
+    """An incarnation as the hub's peer."""
+
+    def __init__(self, supervisor: Supervisor, incarnation: Incarnation) -> None:
+        self.handle = incarnation.handle
+        self._supervisor = supervisor
+        self._incarnation = incarnation
+
+    def on_frame(self, kind: int, number: int, payload: bytes) -> None:
+        if kind == Frame.STREAM:
+            self._supervisor.stream(self._incarnation, number, payload)
+        elif kind == Frame.PONG:
+            self._incarnation.last_heard = time.monotonic()
+            self._incarnation.ping_sent = None
+        elif kind == Frame.CALL:
+            self._supervisor.call(self._incarnation, number, payload)
+
+
+def _end_of(incarnation: Incarnation, exit_: Exit) -> End:
+    kind = incarnation.end_kind
+    if kind is None:
+        if exit_.signal is not None:
+            kind = EndKind.CRASHED
+        elif exit_.code is not None:
+            kind = EndKind.EXITED
+        else:
+            kind = EndKind.UNKNOWN
+    return End(kind, exit_.code, exit_.signal)

@@ -1,0 +1,157 @@
+"""From policies to paths, and from paths to mounts."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.policy import ReadOnly, WorkspaceWrite
+from sandbox_backends.errors import RootReplacedError
+from sandbox_backends.mounts import mounts
+from sandbox_backends.view import Mask, Protected, Root, View, inside, pin, resolve, verify, writable
+
+BARE = {"exclude_slash_tmp": True, "exclude_tmpdir_env_var": True}
+
+
+def paths(view):
+    return [root.path for root in view.roots]
+
+
+def test_read_only_has_no_roots(tmp_path):
+    assert resolve(ReadOnly(), str(tmp_path), {}) == View()
+
+
+def test_roots_are_canonical_sorted_and_unique(tmp_path):
+    (tmp_path / "real" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real")
+    policy = WorkspaceWrite(writable_roots=(f"{tmp_path}/link/deep", f"{tmp_path}/real/deep/../deep"), **BARE)
+    assert paths(resolve(policy, f"{tmp_path}/link", {})) == [f"{tmp_path}/real", f"{tmp_path}/real/deep"]
+
+
+def test_temporary_directories_come_unless_excluded_and_have_nothing_protected(tmp_path):
+    (tmp_path / "ws").mkdir()
+    (tmp_path / "t").mkdir()
+    env = {"TMPDIR": str(tmp_path / "t")}
+    view = resolve(WorkspaceWrite(), str(tmp_path / "ws"), env)
+    assert paths(view)[0] == os.path.realpath("/tmp")
+    assert [root.protected for root in view.roots if root.path != str(tmp_path / "ws")] == [(), ()]
+    assert paths(resolve(WorkspaceWrite(**BARE), str(tmp_path / "ws"), env)) == [str(tmp_path / "ws")]
+    own = resolve(WorkspaceWrite(**BARE), str(tmp_path / "t"), env)
+    assert len(own.roots[0].protected) == 3
+
+
+def test_a_missing_tmpdir_is_skipped(tmp_path):
+    policy = WorkspaceWrite(exclude_slash_tmp=True)
+    assert paths(resolve(policy, str(tmp_path), {"TMPDIR": "/no/such"})) == [str(tmp_path)]
+
+
+def test_protected_names_are_told_by_what_they_are(tmp_path):
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".codex").write_text("")
+    kinds = {
+        item.via: item.kind for item in resolve(WorkspaceWrite(**BARE), str(tmp_path), {}).roots[0].protected
+    }
+    assert kinds == {".git": "dir", ".codex": "file", ".agents": "missing"}
+
+
+def test_a_worktree_protects_its_git_directory_only_inside_the_roots(tmp_path):
+    for name in ("ws/gd", "ws/common", "main/gd"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "ws" / ".git").write_text("gitdir: gd\n")
+    (tmp_path / "ws" / "gd" / "commondir").write_text("../common\n")
+    view = resolve(WorkspaceWrite(**BARE), str(tmp_path / "ws"), {})
+    found = {item.via: item.path for item in view.roots[0].protected if item.kind == "dir"}
+    assert found == {"gitdir": f"{tmp_path}/ws/gd", "commondir": f"{tmp_path}/ws/common"}
+    (tmp_path / "ws" / ".git").write_text(f"gitdir: {tmp_path}/main/gd\n")
+    view = resolve(WorkspaceWrite(**BARE), str(tmp_path / "ws"), {})
+    assert "gitdir" not in {item.via for item in view.roots[0].protected}
+    assert not writable(view, f"{tmp_path}/main/gd/config")
+
+
+def test_a_fifo_as_pointer_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / ".git")
+    view = resolve(WorkspaceWrite(**BARE), str(tmp_path), {})
+    assert Protected(f"{tmp_path}/.git", "file", ".git") in view.roots[0].protected
+
+
+def test_pins_hold_the_identity(tmp_path):
+    (tmp_path / "ws").mkdir()
+    policy = WorkspaceWrite(**BARE)
+    pins = pin(policy, str(tmp_path / "ws"), {})
+    view = resolve(policy, str(tmp_path / "ws"), {}, pins=pins)
+    verify(view)
+    (tmp_path / "ws").rename(tmp_path / "old")
+    with pytest.raises(RootReplacedError):
+        verify(view)
+    (tmp_path / "ws").symlink_to("old")
+    with pytest.raises(RootReplacedError):
+        verify(view)
+    (tmp_path / "ws").unlink()
+    (tmp_path / "ws").mkdir()
+    with pytest.raises(RootReplacedError):
+        resolve(policy, str(tmp_path / "ws"), {}, pins=pins)
+
+
+def test_masks_are_only_what_is_there(tmp_path):
+    (tmp_path / "auth.json").write_text("")
+    masked = (str(tmp_path / "auth.json"), str(tmp_path / "none"))
+    assert resolve(ReadOnly(), "/", {}, masked=masked).masked == (Mask(f"{tmp_path}/auth.json", "file"),)
+
+
+def test_mounts_pin_every_parent_on_the_way():
+    view = View(
+        (
+            Root("/w", 1, 1, (Protected("/w/.git", "file", ".git"), Protected("/w/a/b/gd", "dir", "gitdir"))),
+            Root("/w/x/y/z", 1, 2, (Protected("/w/x/y/z/.codex", "missing", ".codex"),)),
+        )
+    )
+    arguments, ghosts = mounts(view)
+    assert ghosts == ("/w/x/y/z/.codex",)
+    joined = " ".join(arguments)
+    for parent in ("/w", "/w/a", "/w/a/b", "/w/x", "/w/x/y", "/w/x/y/z"):
+        assert f"--bind {parent} {parent}" in joined
+    assert "--ro-bind /w/.git /w/.git" in joined
+    assert "--ro-bind /w/a/b/gd /w/a/b/gd" in joined
+    assert "--perms 555 --tmpfs /w/x/y/z/.codex --remount-ro /w/x/y/z/.codex" in joined
+
+
+def test_pinning_never_opens_what_is_protected():
+    view = View((Root("/w", 1, 1, (Protected("/w/.git", "dir", ".git"),)), Root("/w/.git/a/b", 1, 2)))
+    joined = " ".join(mounts(view)[0])
+    assert "--bind /w/.git/a /w/.git/a" not in joined
+    assert "--bind /w/.git/a/b /w/.git/a/b" in joined
+
+
+names = st.sampled_from(["a", "b", ".git", ".codex"])
+places = st.lists(names, max_size=4).map("/".join)
+
+
+@given(made=st.lists(places, max_size=6), roots=st.lists(places, max_size=4))
+def test_any_layout_gives_a_sound_view(made, roots):
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        top = os.path.realpath(folder)
+        for place in (*made, *roots):
+            os.makedirs(os.path.join(top, place), exist_ok=True)
+        policy = WorkspaceWrite(writable_roots=tuple(os.path.join(top, place) for place in roots), **BARE)
+        view = resolve(policy, top, {})
+        verify(view)
+        found = paths(view)
+        assert found == sorted(found, key=lambda path: (path.count("/"), path))
+        assert "/" not in found
+        for root in view.roots:
+            assert os.path.realpath(root.path) == root.path
+            for item in root.protected:
+                assert any(inside(item.path, path) for path in found)
+                assert item.path in found or not writable(view, item.path)
+        arguments, _ = mounts(view)
+        targets = [arguments[n + 2] for n, word in enumerate(arguments) if word in ("--bind", "--ro-bind")]
+        targets += [arguments[n + 1] for n, word in enumerate(arguments) if word == "--tmpfs"]
+        assert len(targets) == len(set(targets))
+        seen = [
+            arguments[n + 1] for n, word in enumerate(arguments) if word in ("--bind", "--ro-bind", "--tmpfs")
+        ]
+        assert [path.count("/") for path in seen] == sorted(path.count("/") for path in seen)

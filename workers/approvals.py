@@ -1,0 +1,85 @@
+"""Asking the clients: one question, the first answer counts."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any, TypeVar
+
+import msgspec
+
+from protocol.base import Wire
+from protocol.link import Record
+from protocol.methods import SERVER_REQUESTS
+from protocol.threads import ActiveStatus
+from workers.session import Session
+
+__all__ = ["Approvals", "Unanswerable"]
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Unanswerable(Exception):  # noqa: N818 - it is an answer, not a failure of ours
+    """The client answered with an error, or with something that is no answer to this question."""
+
+
+class _Reply(msgspec.Struct):
+    result: msgspec.Raw | None = None
+    error: Any = None
+
+
+class Approvals:
+    """The questions of one worker, and what was granted for the whole session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._keys = itertools.count(1)
+        self._open: dict[int, asyncio.Future[bytes]] = {}
+        self._abandoned: list[int] = []
+        self.granted: set[str] = set()
+        """Keys of what was accepted for the session."""
+
+    def answer(self, key: int, payload: bytes) -> None:
+        question = self._open.get(key)
+        if question is not None and not question.done():
+            question.set_result(payload)
+
+    def waiting(self) -> None:
+        """Show that the thread waits; before or after the item, as the peer does for its kind."""
+        self._session.set_status(ActiveStatus(active_flags=["waitingOnApproval"]))
+
+    def resume(self) -> None:
+        self._session.set_status(ActiveStatus())
+
+    async def ask(self, method: str, params: Wire, answer: type[T]) -> T:
+        """Ask and wait for ever: a user may be at lunch.
+
+        Raises:
+            Unanswerable: there will be no valid answer to this question.
+        """
+        assert method in SERVER_REQUESTS
+        key = next(self._keys)
+        question: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._open[key] = question
+        self._session.link.say(Record.REQUEST, key, method.encode() + b"\n" + msgspec.json.encode(params))
+        try:
+            payload = await question
+        except asyncio.CancelledError:
+            self._abandoned.append(key)
+            raise
+        finally:
+            self._open.pop(key, None)
+        self._session.link.say(Record.RESOLVED, key, b"")
+        try:
+            reply = msgspec.json.decode(payload, type=_Reply)
+            if reply.result is None:
+                raise Unanswerable(str(reply.error))
+            return msgspec.json.decode(reply.result, type=answer)
+        except msgspec.DecodeError as error:
+            raise Unanswerable(str(error)) from None
+
+    def withdraw(self) -> None:
+        """After an interrupted turn: its questions need no answer any more."""
+        for key in self._abandoned:
+            self._session.link.say(Record.RESOLVED, key, b"")
+        self._abandoned.clear()

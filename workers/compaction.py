@@ -1,0 +1,111 @@
+"""Making room: the model sums up the conversation, and the summary takes its place in the history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from protocol.items import ContextCompactionItem
+from protocol.notifications import TokenUsage
+from rollouts.entries import compacted
+from rollouts.ids import new_id
+from workers.instructions import context_messages, message
+from workers.models.errors import ContextWindowError
+from workers.models.events import Completed, ItemDone
+from workers.models.stream import open_stream
+from workers.provider import ModelAccess
+from workers.session import Session
+
+__all__ = ["compact"]
+
+PROMPT = (
+    "The conversation is about to be cut to make room. Write a summary for yourself with which you can go on without "
+    "the rest: the user's goal and wishes, what was decided and why, which files were read or changed and how, what "
+    "was tried and failed, the state of the work, and the next step. Be concrete; leave out what no longer matters."
+)
+PREFIX = "The conversation so far was summed up to make room. The summary:\n\n"
+KEPT_MESSAGES = 20
+KEPT_BYTES = 64 * 1024
+"""What the user said is kept word by word as far as it fits: a summary must not change the task."""
+
+
+async def compact(
+    session: Session, access: ModelAccess, turn_id: str, tell_usage: Callable[[TokenUsage | None], None]
+) -> None:
+    """Replace the history by a summary.
+
+    Raises:
+        ModelError: the model did not answer; the history is as it was.
+    """
+    item = ContextCompactionItem(id=new_id())
+    session.item_started(turn_id, item)
+    summary = await _summarize(session, access, turn_id, tell_usage)
+    kept = _user_messages(session.history)
+    replacement = [
+        msgspec.json.encode(entry)
+        for entry in (*context_messages(session.settings), *kept, message("user", PREFIX + summary))
+    ]
+    session.replace_history(replacement)
+    session.store([compacted(summary, replacement)])
+    session.item_completed(turn_id, item)
+    session.needs_compaction = False
+
+
+async def _summarize(
+    session: Session, access: ModelAccess, turn_id: str, tell_usage: Callable[[TokenUsage | None], None]
+) -> str:
+    items = [msgspec.Raw(entry) for entry in session.history]
+    prompt = msgspec.Raw(msgspec.json.encode(message("user", PROMPT)))
+    provider = await access.provider(session.settings.provider)
+    while True:
+        request = msgspec.structs.replace(access.request(session, (), None), input=[*items, prompt])
+        text = ""
+        try:
+            stream = open_stream(
+                provider, request, access.headers, access.client, access.turn_headers(session, turn_id)
+            )
+            async with aclosing(stream) as events:
+                async for event in events:
+                    if isinstance(event, ItemDone) and event.item.get("type") == "message":
+                        text += "".join(part.get("text", "") for part in event.item.get("content", ()))
+                    elif isinstance(event, Completed):
+                        usage = event.usage
+                        tell_usage(
+                            None
+                            if usage is None
+                            else TokenUsage(
+                                total_tokens=usage.total,
+                                input_tokens=usage.input,
+                                cached_input_tokens=usage.cached_input,
+                                output_tokens=usage.output,
+                                reasoning_output_tokens=usage.reasoning_output,
+                            )
+                        )
+        except ContextWindowError:
+            # Even the summing up does not fit: the oldest goes first, a pair of call and output together.
+            if len(items) <= 1:
+                raise
+            items = items[max(1, len(items) // 4) :]
+            continue
+        return text
+
+
+def _user_messages(history: list[bytes]) -> list[dict[str, Any]]:
+    kept: list[dict[str, Any]] = []
+    size = 0
+    for raw in reversed(history):
+        item = msgspec.json.decode(raw)
+        if item.get("type") != "message" or item.get("role") != "user":
+            continue
+        text = str(item.get("content", [{}])[0].get("text", ""))
+        if text.startswith(("<environment_context>", "# AGENTS.md", "<turn_aborted>", PREFIX)):
+            continue
+        size += len(raw)
+        if len(kept) == KEPT_MESSAGES or size > KEPT_BYTES:
+            break
+        kept.append(item)
+    kept.reverse()
+    return kept

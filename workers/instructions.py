@@ -1,0 +1,95 @@
+"""What a model is told before the user speaks: our own instructions, the permissions, the project, the environment."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+
+from config.resolve import ThreadSettings
+from protocol.policy import DangerFullAccess, ExternalSandbox, GranularApproval, ReadOnly, SandboxPolicy, WorkspaceWrite
+
+__all__ = ["base_instructions", "context_messages", "environment_context"]
+
+
+@functools.cache
+def base_instructions() -> str:
+    """Our own instructions, for threads whose settings bring none."""
+    with open(os.path.join(os.path.dirname(__file__), "instructions.md"), encoding="utf-8") as file:
+        return file.read().strip()
+
+
+def message(role: str, *texts: str) -> dict[str, object]:
+    """A message in Responses form."""
+    return {"type": "message", "role": role, "content": [{"type": "input_text", "text": text} for text in texts]}
+
+
+def context_messages(settings: ThreadSettings) -> list[dict[str, object]]:
+    """The messages that stand at the beginning of a thread."""
+    developer = [_permissions(settings)]
+    if settings.developer_instructions:
+        developer.append(settings.developer_instructions)
+    messages = [message("developer", *developer)]
+    if settings.user_instructions:
+        text = f"# AGENTS.md instructions for {settings.cwd}\n\n<INSTRUCTIONS>\n{settings.user_instructions}\n</INSTRUCTIONS>"
+        messages.append(message("user", text))
+    messages.append(message("user", environment_context(settings)))
+    return messages
+
+
+def environment_context(settings: ThreadSettings) -> str:
+    """Where the model works; sent again when it changes."""
+    shell = os.path.basename(os.environ.get("SHELL") or "/bin/bash")
+    lines = [
+        "<environment_context>",
+        f"  <cwd>{settings.cwd}</cwd>",
+        f"  <shell>{shell}</shell>",
+        f"  <current_date>{time.strftime('%Y-%m-%d')}</current_date>",
+        f"  <sandbox>{_sandbox_word(settings.sandbox)}</sandbox>",
+        f"  <network>{'enabled' if _network(settings.sandbox) else 'restricted'}</network>",
+        f"  <approval_policy>{_approval_word(settings)}</approval_policy>",
+        "</environment_context>",
+    ]
+    return "\n".join(lines)
+
+
+def _sandbox_word(policy: SandboxPolicy) -> str:
+    match policy:
+        case DangerFullAccess():
+            return "danger-full-access"
+        case ReadOnly():
+            return "read-only"
+        case WorkspaceWrite():
+            return "workspace-write"
+        case ExternalSandbox():
+            return "external"
+
+
+def _network(policy: SandboxPolicy) -> bool:
+    if isinstance(policy, DangerFullAccess):
+        return True
+    return policy.network_access is True or policy.network_access == "enabled"
+
+
+def _approval_word(settings: ThreadSettings) -> str:
+    policy = settings.approval_policy
+    return "granular" if isinstance(policy, GranularApproval) else policy
+
+
+def _permissions(settings: ThreadSettings) -> str:
+    policy = settings.sandbox
+    if isinstance(policy, WorkspaceWrite):
+        roots = ", ".join(f"`{root}`" for root in (settings.cwd, *policy.writable_roots))
+        files = f"You may write below {roots}" + ("" if policy.exclude_slash_tmp else " and /tmp") + ", and read everything."
+    elif isinstance(policy, ReadOnly):
+        files = "You may read everything and write nothing."
+    else:
+        files = "No file system sandbox: commands may do whatever the user may do."
+    network = "Network access is enabled." if _network(policy) else "Network access is off."
+    asking = {
+        "never": "Nobody can be asked for approval: a command that needs more than this is rejected.",
+        "untrusted": "The user is asked before every command that is not known to be harmless.",
+        "on-request": "If a command needs more, ask for it with `sandbox_permissions: \"require_escalated\"` and a justification.",
+        "granular": "Some kinds of approval can be asked for; others are declined without asking.",
+    }[_approval_word(settings)]
+    return f"<permissions instructions>\n{files} {network}\n{asking}\n</permissions instructions>"

@@ -1,0 +1,89 @@
+"""The life of a worker process, from the fork to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+
+import msgspec
+import uvloop
+
+from protocol.link import Adopt, Command, Frame
+from sandbox_backends import tree
+from workers.catalog import CatalogService
+from workers.link import Link
+from workers.thread import ThreadService
+
+__all__ = ["LIFELINE_CUT", "STARTUP_FAILURE", "run"]
+
+STARTUP_FAILURE = 70
+"""It failed before it was connected: it would fail the same way again."""
+LIFELINE_CUT = 75
+"""The front is gone, so nobody needs us any more."""
+PR_SET_NAME = 15
+_adopt = msgspec.json.Decoder(Adopt).decode
+_command = msgspec.json.Decoder(Command).decode
+
+
+def run(token: bytes, endpoint: str, lifeline: int, stacks: str, nice: int) -> int:
+    """Connect, wait to be adopted, serve; the exit code."""
+    os.setsid()
+    os.nice(nice)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    tree.become_subreaper()
+    _name(b"bulkhead-parked")
+    with open(os.path.join(stacks, str(os.getpid())), "wb", buffering=0) as stack_file:
+        faulthandler.register(signal.SIGUSR1, file=stack_file, all_threads=True)
+        loop = uvloop.new_event_loop()
+        asyncio.set_event_loop(loop)
+        return loop.run_until_complete(_serve(token, endpoint, lifeline, loop))
+
+
+def _name(name: bytes) -> None:
+    """What `ps` and `top` show; cosmetic, so a failure does not matter."""
+    ctypes.CDLL(None).prctl(PR_SET_NAME, name, 0, 0, 0)
+
+
+async def _serve(token: bytes, endpoint: str, lifeline: int, loop: asyncio.AbstractEventLoop) -> int:
+    ended: asyncio.Future[int] = loop.create_future()
+    link = Link(token, endpoint, loop)
+    service: ThreadService | CatalogService | None = None
+
+    def end(code: int) -> None:
+        if not ended.done():
+            ended.set_result(code)
+
+    def lifeline_cut() -> None:
+        # No clean-up that could hang: the commands are ended, everything else is in files already.
+        tree.kill_descendants(os.getpid())
+        os._exit(LIFELINE_CUT)
+
+    def on_frame(kind: int, number: int, payload: bytes) -> None:
+        nonlocal service
+        if kind == Frame.ADOPT and service is None:
+            adopt = _adopt(payload)
+            _name(f"bulkhead {adopt.thread_id[-8:] or adopt.role}".encode())
+            link.begin(adopt.credit, adopt.event_log)
+            service = (
+                ThreadService(adopt, link, loop, end) if adopt.role == "thread" else CatalogService(adopt, link, loop)
+            )
+        elif service is None:
+            print(f"frame {kind} before adoption", file=sys.stderr)
+        elif kind == Frame.COMMAND:
+            service.command(number, _command(payload))
+        elif kind == Frame.ANSWER:
+            service.answer(number, payload)
+        elif kind == Frame.STOP:
+            service.stop(payload)
+
+    link.on_frame = on_frame
+    loop.add_reader(lifeline, lifeline_cut)
+    link.hello(os.getpid())
+    code = await ended
+    link.close()
+    return code

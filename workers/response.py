@@ -1,0 +1,156 @@
+"""One response of the model: its events become items for clients, lines in the rollout, and tool calls."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from protocol.items import AgentMessageItem, ReasoningItem, WebSearchItem
+from protocol.notifications import ItemDelta, ReasoningTextDelta, SummaryPartAdded, SummaryTextDelta
+from workers.models import events
+from workers.session import Session
+from workers.toolbox import Toolbox
+from workers.tools.tool import Call, TurnScope
+
+__all__ = ["Response"]
+
+ABORTED_CALL = "aborted by user"
+"""A call without an output would make the next request invalid."""
+
+
+class Response:
+    def __init__(self, session: Session, scope: TurnScope, toolbox: Toolbox) -> None:
+        self._session = session
+        self._scope = scope
+        self._toolbox = toolbox
+        self._open: dict[str, AgentMessageItem | ReasoningItem] = {}
+        self._calls: list[Call] = []
+        self._answered = 0
+        self._queue: asyncio.Queue[Call | None] = asyncio.Queue()
+        self._runner: asyncio.Task[None] | None = None
+
+    @property
+    def calls_tools(self) -> bool:
+        return bool(self._calls)
+
+    def begin_again(self) -> None:
+        """The stream broke and is retried: items that were begun stay open, as with the peer."""
+        self._open.clear()
+
+    def take(self, event: events.ModelEvent) -> None:
+        match event:
+            case events.TextDelta():
+                self._notify("item/agentMessage/delta", ItemDelta(**self._ids(event.item_id), delta=event.delta))
+            case events.MessageStarted():
+                self._start(AgentMessageItem(id=event.item_id, text="", phase=_phase(event.phase)))
+            case events.ReasoningStarted():
+                self._start(ReasoningItem(id=event.item_id))
+            case events.SummaryPartAdded():
+                part = SummaryPartAdded(**self._ids(event.item_id), summary_index=event.index)
+                self._notify("item/reasoning/summaryPartAdded", part)
+            case events.SummaryDelta():
+                summary = SummaryTextDelta(
+                    **self._ids(event.item_id), delta=event.delta, summary_index=event.index
+                )
+                self._notify("item/reasoning/summaryTextDelta", summary)
+            case events.ReasoningDelta():
+                thought = ReasoningTextDelta(
+                    **self._ids(event.item_id), delta=event.delta, content_index=event.index
+                )
+                self._notify("item/reasoning/textDelta", thought)
+            case events.ItemDone():
+                self._done(event.item)
+            case _:
+                pass  # Created tells nobody anything
+
+    def _notify(self, method: str, params: Any) -> None:
+        self._session.notify(method, params)
+
+    def _ids(self, item_id: str) -> dict[str, str]:
+        return {"thread_id": self._session.id, "turn_id": self._scope.turn_id, "item_id": item_id}
+
+    def _start(self, item: AgentMessageItem | ReasoningItem) -> None:
+        if item.id not in self._open:
+            self._open[item.id] = item
+            self._session.item_started(self._scope.turn_id, item)
+
+    def _done(self, item: dict[str, Any]) -> None:
+        session, turn_id = self._session, self._scope.turn_id
+        kind = item.get("type")
+        identity = str(item.get("id") or "")
+        if kind == "message" and item.get("role") == "assistant":
+            self._start(AgentMessageItem(id=identity, text="", phase=_phase(item.get("phase"))))
+            message = self._open.pop(identity)
+            assert isinstance(message, AgentMessageItem)
+            message.text = "".join(part.get("text", "") for part in item.get("content", ()))
+            message.phase = _phase(item.get("phase"))
+            session.item_completed(turn_id, message)
+            session.remember(item)
+        elif kind == "reasoning":
+            self._start(ReasoningItem(id=identity))
+            reasoning = self._open.pop(identity)
+            assert isinstance(reasoning, ReasoningItem)
+            reasoning.summary = [part.get("text", "") for part in item.get("summary") or ()]
+            reasoning.content = [part.get("text", "") for part in item.get("content") or ()]
+            session.item_completed(turn_id, reasoning)
+            session.remember(item)
+        elif kind in ("function_call", "custom_tool_call"):
+            session.remember(item)
+            self._call(item, custom=kind == "custom_tool_call")
+        elif kind == "web_search_call":
+            action = item.get("action")
+            query = str(action.get("query") or "") if isinstance(action, dict) else ""
+            search = WebSearchItem(id=identity, query=query, action=action)
+            session.item_started(turn_id, search)
+            session.item_completed(turn_id, search)
+            session.remember(item)
+        else:
+            session.remember(item)
+
+    # --- tool calls -----------------------------------------------------------------------------------------
+
+    def _call(self, item: dict[str, Any], *, custom: bool) -> None:
+        text = item.get("input" if custom else "arguments")
+        call = Call(
+            id=str(item.get("call_id") or item.get("id") or ""),
+            name=str(item.get("name") or ""),
+            arguments=text if isinstance(text, str) else "",
+            custom=custom,
+        )
+        self._calls.append(call)
+        self._queue.put_nowait(call)
+        if self._runner is None:
+            self._runner = asyncio.ensure_future(self._run_calls())
+
+    async def _run_calls(self) -> None:
+        """One after the other: the second command may need what the first one made."""
+        while (call := await self._queue.get()) is not None:
+            output = await self._toolbox.call(self._scope, call)
+            self._answer(call, output)
+
+    def _answer(self, call: Call, output: str | list[dict[str, Any]]) -> None:
+        kind = "custom_tool_call_output" if call.custom else "function_call_output"
+        self._session.remember({"type": kind, "call_id": call.id, "output": output})
+        self._answered += 1
+
+    async def finish_calls(self) -> None:
+        """Wait until all calls are carried out.
+
+        Raises:
+            TurnCancelled: the user ended the turn in an approval.
+        """
+        if self._runner is not None:
+            self._queue.put_nowait(None)
+            await self._runner
+
+    async def abandon(self) -> None:
+        """The turn or the response is over early: stop the calls, and answer those that have no answer."""
+        if self._runner is not None and not self._runner.done():
+            self._runner.cancel()
+            await asyncio.wait((self._runner,))
+        for call in self._calls[self._answered :]:
+            self._answer(call, ABORTED_CALL)
+
+
+def _phase(phase: Any) -> Any:
+    return phase if phase in ("commentary", "partial_answer", "final_answer") else None

@@ -1,0 +1,380 @@
+"""A thread as its worker holds it: settings, history, rollout, status, and how it speaks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from config.document import Document
+from config.models import find_model
+from config.resolve import ThreadOverrides, ThreadSettings, resolve_thread
+from protocol import threads as wire
+from protocol.base import Wire
+from protocol.items import ThreadItem
+from protocol.link import Adopt, Record
+from protocol.notifications import ItemCompleted, ItemStarted, ThreadStatusChanged, ThreadTokenUsage, TokenUsage
+from protocol.rpc import notification_line
+from protocol.session import PROTOCOL_VERSION
+from protocol.turns import Turn, TurnStartParams
+from rollouts.entries import ItemEntry, new_meta, response_item, turn_context
+from rollouts.layout import Home, parse_name
+from rollouts.lines import Entry, TurnContext
+from rollouts.lines import TokenUsage as StoredUsage
+from rollouts.policy import approval_of, sandbox_of, stored_sandbox
+from rollouts.reader import History, read_history
+from rollouts.turns import preview_of
+from rollouts.writer import RolloutWriter
+from workers.instructions import base_instructions, context_messages, environment_context, message
+from workers.link import Link
+
+__all__ = ["NO_RATE_LIMITS", "Session", "now_ms"]
+
+_encode = msgspec.json.Encoder().encode
+
+NO_RATE_LIMITS: dict[str, Any] = {
+    "limitId": "codex",
+    "limitName": None,
+    "normalModelSlug": None,
+    "primary": None,
+    "secondary": None,
+    "credits": None,
+    "individualLimit": None,
+    "spendControlReached": None,
+    "planType": None,
+    "rateLimitReachedType": None,
+}
+"""What is told of the limits as long as the provider has said nothing."""
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Session:
+    """Everything about one thread that outlives a turn."""
+
+    def __init__(self, adopt: Adopt, link: Link, settings: ThreadSettings, writer: RolloutWriter, *, ephemeral: bool) -> None:
+        self.id = adopt.thread_id
+        self.link = link
+        self.settings = settings
+        self.writer = writer
+        self.ephemeral = ephemeral
+        self.user_agent = adopt.user_agent
+        self.originator = adopt.originator
+        self.home = adopt.home
+        self.created_at = int(time.time())
+        self.updated_at = self.created_at
+        self.history: list[bytes] = []
+        """Model items as JSON, oldest first."""
+        self.turns: list[Turn] = []
+        self.preview = ""
+        self.name: str | None = None
+        self.history_mode: str = "paginated"
+        self.usage = TokenUsage()
+        self.last_usage = TokenUsage()
+        self.rate_limits: dict[str, Any] = NO_RATE_LIMITS
+        self.needs_compaction = False
+        self.status: wire.ThreadStatus = wire.IdleStatus()
+        self._told_context = ""
+        self.recorded_model: str | None = None
+
+    # --- coming to be ---------------------------------------------------------------------------------------
+
+    @classmethod
+    def start(cls, adopt: Adopt, link: Link, document: Document, params: wire.ThreadStartParams) -> Session:
+        """A new thread.
+
+        Raises:
+            ConfigError: the settings do not allow it, e.g. an unknown provider.
+            RolloutError, OSError: it cannot be stored.
+        """
+        settings = _resolve(adopt, document, ThreadOverrides.of(params))
+        ephemeral = bool(params.ephemeral)
+        # An ephemeral thread survives its worker all the same; only not the server.
+        home = Home(adopt.scratch if ephemeral else adopt.home)
+        now = time.time()
+        writer = RolloutWriter.create(home, _meta(adopt, settings, now), created_at=now)
+        session = cls(adopt, link, settings, writer, ephemeral=ephemeral)
+        session.created_at = session.updated_at = int(now)
+        return session
+
+    @classmethod
+    def resume(
+        cls, adopt: Adopt, link: Link, document: Document, params: wire.ThreadResumeParams, *, ephemeral: bool = False
+    ) -> Session:
+        """A stored thread, with the settings of its last turn where the request and the file say nothing else.
+
+        Raises:
+            ConfigError, RolloutError, OSError
+        """
+        home = Home(adopt.scratch if ephemeral else adopt.home)
+        writer = RolloutWriter.resume(home, adopt.thread_id)
+        try:
+            history = read_history(writer.path)
+            overrides = _with_history(ThreadOverrides.of(params), history)
+            settings = _resolve(adopt, document, overrides)
+        except BaseException:
+            writer.close()
+            raise
+        session = cls(adopt, link, settings, writer, ephemeral=ephemeral)
+        session._take(history, explicit=params)
+        return session
+
+    def _take(self, history: History, explicit: wire.ThreadResumeParams) -> None:
+        self.history = history.input_items
+        self.turns = history.turns
+        self.preview = history.preview
+        self.history_mode = history.mode
+        self.originator = history.meta.originator or self.originator
+        if history.tokens is not None:
+            self.usage = _wire_usage(history.tokens.total_token_usage)
+            self.last_usage = _wire_usage(history.tokens.last_token_usage)
+        context = history.context
+        if context is not None:
+            self.recorded_model = context.model or None
+            sandbox = sandbox_of(context.sandbox_policy) if explicit.sandbox is None else None
+            approval = approval_of(context.approval_policy) if explicit.approval_policy is None else None
+            changes: dict[str, Any] = {}
+            if sandbox is not None:
+                changes["sandbox"] = sandbox
+            if approval is not None:
+                changes["approval_policy"] = approval
+            if context.effort is not None:
+                changes["reasoning_effort"] = context.effort
+            self.settings = msgspec.structs.replace(self.settings, **changes)
+        name = parse_name(self.writer.path.name)
+        if name is not None:
+            self.created_at = int(name.created_at)
+        self.updated_at = int(os.stat(self.writer.path).st_mtime)
+        if self.history:
+            self._told_context = environment_context(self.settings)
+
+    # --- speaking ---------------------------------------------------------------------------------------------
+
+    def notify(self, method: str, params: Wire) -> None:
+        self.link.notify(method, params)
+
+    def set_status(self, status: wire.ThreadStatus, *, tell: bool = True) -> None:
+        self.status = status
+        self.link.say(Record.STATUS, 0, _encode(status))
+        if tell:
+            self.notify("thread/status/changed", ThreadStatusChanged(thread_id=self.id, status=status))
+
+    def tell_facts(self) -> None:
+        facts = {
+            "cwd": self.settings.cwd,
+            "model": self.settings.model,
+            "path": str(self.writer.path) if self.writer.stored else None,
+            "preview": self.preview,
+            "ephemeral": self.ephemeral,
+        }
+        self.link.say(Record.FACTS, 0, _encode(facts))
+
+    def item_started(self, turn_id: str, item: ThreadItem) -> None:
+        item.started_at_ms = now_ms()
+        self.notify(
+            "item/started",
+            ItemStarted(item=item, thread_id=self.id, turn_id=turn_id, started_at_ms=item.started_at_ms),
+        )
+
+    def item_completed(self, turn_id: str, item: ThreadItem, *, stored: bool = True) -> None:
+        """Stored first: what a client has seen completed is in the rollout."""
+        item.completed_at_ms = now_ms()
+        if item.started_at_ms is None:
+            item.started_at_ms = item.completed_at_ms
+        if stored:
+            self.store([ItemEntry(turn_id, item)])
+        if self.turns:
+            self.turns[-1].items.append(item)
+        self.notify(
+            "item/completed",
+            ItemCompleted(item=item, thread_id=self.id, turn_id=turn_id, completed_at_ms=item.completed_at_ms),
+        )
+
+    # --- storing ----------------------------------------------------------------------------------------------
+
+    def store(self, entries: Iterable[Entry | ItemEntry]) -> None:
+        first = not self.writer.stored
+        self.writer.append(entries)
+        if first:
+            self.tell_facts()
+
+    def remember(self, *items: Mapping[str, Any]) -> None:
+        """Add model items to the history and the rollout."""
+        encoded = [_encode(item) for item in items]
+        self.history.extend(encoded)
+        self.store([response_item(item) for item in encoded])
+
+    def model_items(self) -> list[msgspec.Raw]:
+        return [msgspec.Raw(item) for item in self.history]
+
+    def replace_history(self, items: list[bytes]) -> None:
+        """After a compaction, which told the context anew."""
+        self.history = items
+        self._told_context = environment_context(self.settings)
+
+    def accept_turn(self, key: int, turn_id: str, started_at_ms: int, reply: bytes) -> None:
+        """Answer a turn/start; from here on the front ends the turn if we cannot."""
+        self.link.say(Record.ACCEPTED, key, f"{turn_id} {started_at_ms}\n".encode() + reply)
+
+    def say_last(self, method: str, params: Wire) -> None:
+        """The last word of a turn."""
+        self.link.say(Record.ENDED, 0, notification_line(method, params))
+
+    def remember_context(self) -> None:
+        """Tell the model its surroundings: all at the beginning, what changed later."""
+        context = environment_context(self.settings)
+        if not self.history:
+            self.remember(*context_messages(self.settings))
+        elif context != self._told_context:
+            self.remember(message("user", context))
+        self._told_context = context
+
+    def materialize(self) -> None:
+        """Make sure that there is a file, e.g. to be archived."""
+        if not self.writer.stored:
+            self.store([turn_context(self.stored_context(""))])
+
+    def stored_context(self, turn_id: str) -> TurnContext:
+        """The settings of a turn in the form of the file."""
+        settings = self.settings
+        return TurnContext(
+            turn_id=turn_id or None,
+            root_turn_id=turn_id or None,
+            cwd=settings.cwd,
+            approval_policy=msgspec.to_builtins(settings.approval_policy),
+            approvals_reviewer=settings.approvals_reviewer,
+            sandbox_policy=stored_sandbox(settings.sandbox),
+            model=settings.model,
+            effort=settings.reasoning_effort,
+            collaboration_mode={
+                "mode": "default",
+                "settings": {
+                    "model": settings.model,
+                    "reasoning_effort": settings.reasoning_effort,
+                    "developer_instructions": None,
+                },
+            },
+            summary=settings.reasoning_summary or "none",
+        )
+
+    # --- what clients see -------------------------------------------------------------------------------------
+
+    @property
+    def instructions(self) -> str:
+        return self.settings.base_instructions or base_instructions()
+
+    def usage_notice(self) -> ThreadTokenUsage:
+        return ThreadTokenUsage(
+            total=self.usage, last=self.last_usage, model_context_window=self.settings.model_info.usable_window
+        )
+
+    def thread(self, *, turns: list[Turn] | None = None) -> wire.Thread:
+        cwd = self.settings.cwd
+        return wire.Thread(
+            id=self.id,
+            environments=[wire.Environment(environment_id="local", cwd=cwd, runtime_workspace_roots=[cwd])],
+            session_id=self.id,
+            preview=self.preview,
+            ephemeral=self.ephemeral,
+            history_mode="legacy" if self.history_mode == "legacy" else "paginated",
+            model_provider=self.settings.provider.id,
+            model=self.settings.model,
+            reasoning_effort=self.settings.reasoning_effort,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+            recency_at=self.updated_at,
+            status=self.status,
+            path=None if self.ephemeral else str(self.writer.path),
+            cwd=cwd,
+            cli_version=PROTOCOL_VERSION,
+            originator=self.originator,
+            can_accept_direct_input=True,
+            name=self.name,
+            turns=turns or [],
+        )
+
+    def loaded(self, kind: type[wire.ThreadStartResponse], *, turns: list[Turn] | None = None) -> wire.ThreadStartResponse:
+        """The answer to thread/start or thread/resume."""
+        settings = self.settings
+        return kind(
+            thread=self.thread(turns=turns),
+            model=settings.model,
+            model_provider=settings.provider.id,
+            cwd=settings.cwd,
+            runtime_workspace_roots=[settings.cwd],
+            instruction_sources=list(settings.instruction_sources),
+            approval_policy=settings.approval_policy,
+            approvals_reviewer=settings.approvals_reviewer,
+            sandbox=settings.sandbox,
+            active_permission_profile=settings.permission_profile,
+            reasoning_effort=settings.reasoning_effort,
+        )
+
+    def see_input(self, turn: Turn) -> None:
+        if not self.preview:
+            self.preview = preview_of(turn.items)
+
+    def override(self, params: TurnStartParams) -> None:
+        """Overrides of a turn; they hold for later turns too."""
+        changes: dict[str, Any] = {}
+        if params.cwd is not None:
+            changes["cwd"] = os.path.normpath(os.path.join(self.settings.cwd, params.cwd))
+        if params.model is not None and params.model != self.settings.model:
+            changes["model"] = params.model
+            changes["model_info"] = find_model(params.model)
+        if params.effort is not None:
+            changes["reasoning_effort"] = params.effort
+        if params.summary is not None:
+            changes["reasoning_summary"] = params.summary
+        if params.approval_policy is not None:
+            changes["approval_policy"] = params.approval_policy
+        if params.approvals_reviewer is not None:
+            changes["approvals_reviewer"] = params.approvals_reviewer
+        if params.sandbox_policy is not None:
+            changes["sandbox"] = params.sandbox_policy
+            changes["permission_profile"] = None
+        if changes:
+            self.settings = msgspec.structs.replace(self.settings, **changes)
+            self.tell_facts()
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+def _resolve(adopt: Adopt, document: Document, overrides: ThreadOverrides) -> ThreadSettings:
+    return resolve_thread(document, overrides, home=adopt.home, server_cwd=os.getcwd(), environ=os.environ)
+
+
+def _meta(adopt: Adopt, settings: ThreadSettings, created_at: float) -> Any:
+    return new_meta(
+        adopt.thread_id,
+        created_at=created_at,
+        cwd=settings.cwd,
+        originator=adopt.originator,
+        cli_version=PROTOCOL_VERSION,
+        model_provider=settings.provider.id,
+        model=settings.model,
+        base_instructions=settings.base_instructions or base_instructions(),
+    )
+
+
+def _with_history(overrides: ThreadOverrides, history: History) -> ThreadOverrides:
+    """What the request leaves open is as it was at the thread's last turn."""
+    context = history.context
+    changes: dict[str, Any] = {}
+    if overrides.cwd is None:
+        changes["cwd"] = (context.cwd if context and context.cwd else history.meta.cwd) or None
+    if overrides.model is None and context is not None and context.model:
+        changes["model"] = context.model
+    if overrides.model_provider is None and history.meta.model_provider:
+        changes["model_provider"] = history.meta.model_provider
+    return msgspec.structs.replace(overrides, **changes) if changes else overrides
+
+
+def _wire_usage(stored: StoredUsage) -> TokenUsage:
+    return TokenUsage(**{name: getattr(stored, name) for name in stored.__struct_fields__})

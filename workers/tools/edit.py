@@ -1,0 +1,162 @@
+"""`apply_patch`: checked here, applied by a program of its own inside the sandbox."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from protocol.items import FileChangeItem
+from protocol.notifications import (
+    FileChangeApprovalParams,
+    FileChangeApprovalResponse,
+    TurnDiffUpdated,
+)
+from protocol.policy import DangerFullAccess, ExternalSandbox
+from sandbox_backends import view
+from sandbox_backends.errors import SandboxError
+from sandbox_backends.plan import Ids
+from sandbox_backends.planner import plan
+from sandbox_backends.runner import run_with_plan
+from workers.approvals import Unanswerable
+from workers.session import now_ms
+from workers.tools import patch, tool_output
+from workers.tools.tool import Call, ToolRefused, TurnCancelled, TurnScope, arguments_of
+
+__all__ = ["ApplyPatch"]
+
+APPLY_TIMEOUT_MS = 60_000
+"""A patch is text in memory; a minute means that a file system does not answer."""
+GRAMMAR = """start: begin_patch hunk+ end_patch
+begin_patch: "*** Begin Patch" LF
+end_patch: "*** End Patch" LF?
+
+hunk: add_hunk | delete_hunk | update_hunk
+add_hunk: "*** Add File: " filename LF add_line+
+delete_hunk: "*** Delete File: " filename LF
+update_hunk: "*** Update File: " filename LF change_move? change?
+
+filename: /(.+)/
+add_line: "+" /(.*)/ LF -> line
+
+change_move: "*** Move to: " filename LF
+change: (change_context | change_line)+ eof_line?
+change_context: ("@@" | "@@ " /(.+)/) LF
+change_line: ("+" | "-" | " ") /(.*)/ LF
+eof_line: "*** End of File" LF
+
+%import common.LF
+"""
+
+
+class PatchArguments(msgspec.Struct):
+    input: str
+
+
+class ApplyPatch:
+    """Freeform for models of the Responses API, a function with one text for the others."""
+
+    name = "apply_patch"
+
+    def definition(self) -> Mapping[str, Any]:
+        return {
+            "type": "custom",
+            "name": self.name,
+            "description": "Edits files. The input is a patch in the format of the grammar, not JSON.",
+            "format": {"type": "grammar", "syntax": "lark", "definition": GRAMMAR},
+        }
+
+    async def call(self, scope: TurnScope, call: Call) -> str:
+        text = call.arguments if call.custom else arguments_of(call, PatchArguments).input
+        session = scope.session
+        cwd = session.settings.cwd
+        try:
+            verified = patch.verify(patch.parse(text), cwd)
+        except patch.PatchError as error:
+            raise ToolRefused(patch.failure(error)) from None
+        item = FileChangeItem(id=call.id, changes=patch.wire_changes(verified), status="inProgress")
+        paths = patch.touched(verified)
+        confined = not isinstance(session.settings.sandbox, DangerFullAccess | ExternalSandbox)
+        allowed = not confined or self._writable(scope, paths)
+        if not allowed and session.settings.approval_policy == "never":
+            raise ToolRefused(
+                "patch rejected: writing outside of the project; rejected by user approval settings"
+            )
+        session.item_started(scope.turn_id, item)
+        if not allowed and not scope.approvals.granted.issuperset(paths):
+            await self._ask(scope, item, paths)
+        began = time.monotonic()
+        output, code = await self._apply(scope, item, text, cwd, sandboxed=confined and allowed)
+        item.status = "completed" if code == 0 else "failed"
+        session.item_completed(scope.turn_id, item)
+        if code == 0:
+            scope.diff.record(verified)
+            diff = scope.diff.render()
+            session.notify(
+                "turn/diff/updated", TurnDiffUpdated(thread_id=session.id, turn_id=scope.turn_id, diff=diff)
+            )
+        return tool_output.patch_result(output, exit_code=code, wall_seconds=time.monotonic() - began)
+
+    @staticmethod
+    def _writable(scope: TurnScope, paths: list[str]) -> bool:
+        settings = scope.session.settings
+        try:
+            seen = view.resolve(settings.sandbox, settings.cwd, os.environ)
+        except SandboxError:
+            return False
+        return all(view.writable(seen, path) for path in paths)
+
+    async def _ask(self, scope: TurnScope, item: FileChangeItem, paths: list[str]) -> None:
+        session, approvals = scope.session, scope.approvals
+        approvals.waiting()
+        params = FileChangeApprovalParams(
+            thread_id=session.id, turn_id=scope.turn_id, item_id=item.id, started_at_ms=now_ms()
+        )
+        try:
+            answer = await approvals.ask(
+                "item/fileChange/requestApproval", params, FileChangeApprovalResponse
+            )
+        except Unanswerable:
+            approvals.resume()
+            item.status = "failed"
+            session.item_completed(scope.turn_id, item)
+            raise ToolRefused(tool_output.APPROVAL_FAILED) from None
+        approvals.resume()
+        if answer.decision == "cancel":
+            # No item/completed: the turn is over, as with the peer.
+            raise TurnCancelled
+        if answer.decision == "decline":
+            item.status = "declined"
+            session.item_completed(scope.turn_id, item)
+            raise ToolRefused(tool_output.PATCH_DECLINED)
+        if answer.decision == "acceptForSession":
+            approvals.granted.update(paths)
+
+    @staticmethod
+    async def _apply(
+        scope: TurnScope, item: FileChangeItem, text: str, cwd: str, *, sandboxed: bool
+    ) -> tuple[str, int]:
+        """Run the patch program with an empty environment; its output and exit code."""
+        session = scope.session
+        try:
+            prepared = plan(
+                [sys.executable, "-I", "-S", "-E", patch.PATCH_MAIN],
+                cwd=cwd,
+                policy=session.settings.sandbox,
+                env={},
+                sandboxed=sandboxed,
+                stdin="pipe",
+                timeout_ms=APPLY_TIMEOUT_MS,
+                ids=Ids(thread=session.id, turn=scope.turn_id, item=item.id),
+            )
+            command = await run_with_plan(prepared)
+            command.write(text.encode())
+            command.close_stdin()
+            result = await command.wait()
+        except SandboxError as error:
+            return str(error), 1
+        return result.output.text(), result.exit_code

@@ -1,0 +1,52 @@
+"""Images as the model takes them: data URLs."""
+
+from __future__ import annotations
+
+import base64
+import os
+import stat
+
+__all__ = ["MAX_IMAGE_BYTES", "ImageError", "data_url", "media_type"]
+
+MAX_IMAGE_BYTES = 20 * 1024 * 1024
+"""Before base64, which adds a third. Model servers refuse larger images, and the text stays in the conversation."""
+
+
+class ImageError(Exception):
+    """A file cannot be shown to the model. The text is meant for the model."""
+
+
+def media_type(data: bytes) -> str | None:
+    """PNG, JPEG, GIF or WebP by their first bytes, `None` for anything else."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "image/webp"
+    return None
+
+
+def data_url(path: str) -> str:
+    """`data:image/png;base64,…` of the image at `path`. Raises `ImageError`."""
+    try:
+        # a FIFO would block on open
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError(f"image path `{path}` is not a file")
+        with open(path, "rb") as file:
+            data = file.read(MAX_IMAGE_BYTES + 1)
+    except OSError as error:
+        raise ImageError(
+            f"unable to locate image at `{path}`: {error.strerror} (os error {error.errno})"
+        ) from None
+    except ValueError:
+        raise ImageError("unable to locate image: the path has a NUL character") from None
+    if len(data) > MAX_IMAGE_BYTES:
+        raise ImageError(f"unable to process image: more than {MAX_IMAGE_BYTES} bytes")
+    kind = media_type(data)
+    if kind is None:
+        raise ImageError("unable to process image: invalid or unsupported image data")
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,142 @@
+"""Finding the lines of a hunk in a file, and building the new text.
+
+Models copy lines imperfectly, so a search is repeated with less and less regard for blanks and typography; the
+first reading that finds the lines wins, and lines a hunk keeps always stay as the file has them.
+
+Standard library only, see `patch_grammar`.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable
+from itertools import accumulate
+
+from .patch_grammar import Hunk, PatchError
+
+__all__ = ["PatchVerifyError", "updated_text"]
+
+_TYPOGRAPHY = str.maketrans(
+    dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
+    | dict.fromkeys("\u2018\u2019\u201a\u201b", "'")
+    | dict.fromkeys("\u201c\u201d\u201e\u201f", '"')
+    | dict.fromkeys(
+        "\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000",
+        " ",
+    )
+)
+_BOM = "\ufeff"
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+
+
+class PatchVerifyError(PatchError):
+    """A patch does not fit the files it names, or one of them cannot be read."""
+
+
+def _exact(line: str) -> str:
+    return line
+
+
+def _plain(line: str) -> str:
+    return line.translate(_TYPOGRAPHY).strip()
+
+
+_READINGS: tuple[Callable[[str], str], ...] = (_exact, str.rstrip, str.strip, _plain)
+
+
+class _Reading:
+    """The lines of a file under one reading, joined so that a search is one `str.find`: linear on any input."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+        self._joined = "\n" + "\n".join(lines) + "\n"
+        self._offsets = [0, *accumulate(len(line) + 1 for line in lines)]
+
+    def find(self, wanted: list[str], start: int, *, at_end: bool) -> int | None:
+        last = len(self._lines) - len(wanted)
+        if start > last:
+            return None
+        if at_end:
+            return last if self._lines[last:] == wanted else None
+        at = self._joined.find("\n" + "\n".join(wanted) + "\n", self._offsets[start])
+        return None if at < 0 else bisect_left(self._offsets, at)
+
+
+class _Haystack:
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+        self._readings: list[_Reading] = []
+
+    def find(self, wanted: list[str], start: int, *, at_end: bool = False) -> int | None:
+        """Index of the first place at or behind `start`; `wanted` has at least one line."""
+        for number, reading in enumerate(_READINGS):
+            if number == len(self._readings):
+                self._readings.append(_Reading([reading(line) for line in self._lines]))
+            found = self._readings[number].find([reading(line) for line in wanted], start, at_end=at_end)
+            if found is not None:
+                return found
+        return None
+
+
+def updated_text(old: str, hunks: tuple[Hunk, ...], path: str) -> str:
+    """`old` with the hunks done, in their order; `path` is for the error text.
+
+    New lines get the line end of the file's first line. A hunk that only adds lines puts them behind its context
+    line, or at the end of the file if it names none. The result ends with a line end, as the peer's does.
+    Raises `PatchVerifyError`.
+    """
+    bom, body = (_BOM, old[1:]) if old.startswith(_BOM) else ("", old)
+    kept: list[str] = _LINE.findall(body)
+    lines = [line.removesuffix("\n").removesuffix("\r") for line in kept]
+    line_end = "\r\n" if kept and kept[0].endswith("\r\n") else "\n"
+    if kept and not kept[-1].endswith("\n"):
+        kept[-1] += line_end
+    haystack = _Haystack(lines)
+    edits: list[tuple[int, int, list[str]]] = []
+    position = 0
+    for hunk in hunks:
+        if hunk.context is not None:
+            found = haystack.find([hunk.context], position)
+            if found is None:
+                raise PatchVerifyError(f"Failed to find context '{hunk.context}' in {path}")
+            position = found + 1
+        if all(operation == "+" for operation, _ in hunk.lines):
+            at = len(lines) if hunk.context is None or hunk.at_end else position
+            edits.append((at, at, [text + line_end for _, text in hunk.lines]))
+            continue
+        start, operations = _place(haystack, hunk, position, path)
+        position, new = start, []
+        for operation, text in operations:
+            if operation == "+":
+                new.append(text + line_end)
+                continue
+            if operation == " ":
+                new.append(kept[position])
+            position += 1
+        edits.append((start, position, new))
+    edits.sort(key=lambda edit: edit[:2])
+    pieces: list[str] = [bom]
+    done = 0
+    for start, stop, new in edits:
+        pieces += kept[done:start]
+        pieces += new
+        done = stop
+    return "".join(pieces + kept[done:])
+
+
+def _place(haystack: _Haystack, hunk: Hunk, start: int, path: str) -> tuple[int, list[tuple[str, str]]]:
+    operations: list[tuple[str, str]] = list(hunk.lines)
+    wanted = [text for operation, text in operations if operation != "+"]
+    found = haystack.find(wanted, start, at_end=hunk.at_end)
+    if found is None and len(wanted) > 1 and not wanted[-1]:
+        # models see an empty last line behind the final line end
+        found = haystack.find(wanted[:-1], start, at_end=hunk.at_end)
+        last = max(index for index, (operation, _) in enumerate(operations) if operation != "+")
+        if operations[last][0] == " " and last < len(operations) - 1:
+            operations[last] = ("+", "")
+        else:
+            del operations[last]
+    if found is None:
+        raise PatchVerifyError(f"Failed to find expected lines in {path}:\n" + "\n".join(wanted))
+    return found, operations

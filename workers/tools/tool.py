@@ -1,0 +1,67 @@
+"""What a tool is, and what it finds around it when it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import msgspec
+
+if TYPE_CHECKING:
+    from workers.approvals import Approvals
+    from workers.session import Session
+    from workers.tools.turn_diff import TurnDiff
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+__all__ = ["Call", "Tool", "ToolRefused", "TurnCancelled", "TurnScope", "arguments_of"]
+
+
+class ToolRefused(Exception):  # noqa: N818 - the model is told, nothing failed
+    """The call cannot be carried out; the text is the model's to read."""
+
+
+class TurnCancelled(Exception):  # noqa: N818 - a decision of the user
+    """The user cancelled the turn in an approval."""
+
+
+class TurnScope:
+    """What a tool may use of the turn that it is called in."""
+
+    def __init__(self, session: Session, approvals: Approvals, turn_id: str, diff: TurnDiff) -> None:
+        self.session = session
+        self.approvals = approvals
+        self.turn_id = turn_id
+        self.diff = diff
+
+
+class Call(msgspec.Struct, frozen=True):
+    """`arguments`: JSON for a function call, free text for a custom tool."""
+
+    id: str
+    name: str
+    arguments: str
+    custom: bool = False
+
+
+class Tool(Protocol):
+    """One tool. Its answer is text, or a list of content parts in Responses form."""
+
+    name: str
+
+    def definition(self) -> Mapping[str, Any]: ...
+
+    async def call(self, scope: TurnScope, call: Call) -> str | list[dict[str, Any]]:
+        """Carry out a call.
+
+        Raises:
+            ToolRefused, TurnCancelled
+        """
+
+
+def arguments_of(call: Call, kind: type[T]) -> T:
+    """The arguments of a function call; wrong ones are explained to the model."""
+    try:
+        return msgspec.json.decode(call.arguments, type=kind)
+    except msgspec.MsgspecError as error:
+        raise ToolRefused(f"failed to parse function arguments: {error}") from None

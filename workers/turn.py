@@ -1,0 +1,396 @@
+"""One turn: ask the model, carry out what it calls, ask again, until it has nothing more to do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from protocol.items import TextInput, UserInput, UserMessageItem
+from protocol.notifications import (
+    ErrorNotice,
+    RateLimitsUpdated,
+    TokenUsage,
+    TokenUsageUpdated,
+    TurnDiffUpdated,
+    TurnNotice,
+    Warned,
+)
+from protocol.threads import ActiveStatus, IdleStatus, SystemErrorStatus
+from protocol.turns import Turn, TurnError
+from rollouts.entries import task_complete, task_started, token_count, turn_aborted, turn_context
+from rollouts.ids import new_id
+from rollouts.lines import TokenInfo
+from rollouts.lines import TokenUsage as StoredUsage
+from workers import compaction
+from workers.approvals import Approvals
+from workers.input import model_input
+from workers.instructions import message
+from workers.models.errors import ContextWindowError, ModelError
+from workers.models.events import Completed, RateLimits, Retrying
+from workers.models.stream import open_stream
+from workers.provider import ModelAccess
+from workers.response import Response
+from workers.session import Session, now_ms
+from workers.toolbox import Toolbox
+from workers.tools.tool import TurnCancelled, TurnScope
+from workers.tools.turn_diff import TurnDiff
+
+__all__ = ["TurnRun"]
+
+ABORTED = (
+    "<turn_aborted>\nThe user interrupted the previous turn on purpose. Commands that were running have been ended; "
+    "if something was half done, look at its state before you go on.\n</turn_aborted>"
+)
+UNKNOWN_MODEL = (
+    "Model metadata for `{}` not found. Defaulting to fallback metadata; this can degrade performance and cause issues."
+)
+
+
+class TurnRun:
+    """A running turn. Made by the thread's service; it owns the task until the turn has ended."""
+
+    def __init__(
+        self,
+        session: Session,
+        access: ModelAccess,
+        toolbox: Toolbox,
+        approvals: Approvals,
+        items: list[UserInput],
+        *,
+        client_id: str | None,
+        output_schema: Any,
+    ) -> None:
+        self.id = new_id()
+        self._session = session
+        self._access = access
+        self._toolbox = toolbox
+        self._approvals = approvals
+        self._input = items
+        self._client_id = client_id
+        self._schema = output_schema
+        self._scope = TurnScope(session, approvals, self.id, TurnDiff(session.settings.cwd))
+        self._steered: list[tuple[list[UserInput], str | None]] = []
+        self._response: Response | None = None
+        self._stream: asyncio.Task[bool] | None = None
+        self._started_ms = now_ms()
+        self._uncounted: TokenUsage | None = None
+        self._interrupting = False
+        self._on_interrupted: list[Callable[[], None]] = []
+        self.turn = Turn(id=self.id, root_turn_id=self.id, status="inProgress")
+        """As clients see it now, with full items."""
+        self.task: asyncio.Task[None] | None = None
+
+    # --- from outside ------------------------------------------------------------------------------------------
+
+    def start(self, ended: Callable[[], None]) -> None:
+        self.task = asyncio.ensure_future(self._run())
+        self.task.add_done_callback(lambda _: ended())
+
+    def steer(self, items: list[UserInput], client_id: str | None) -> None:
+        """More input for the running turn: what the model is saying is dropped, and it is asked again."""
+        self._steered.append((items, client_id))
+        if self._stream is not None and not self._stream.done() and self._response is not None:
+            if not self._response.calls_tools:
+                self._stream.cancel()
+
+    def interrupt(self, reply: Callable[[], None]) -> None:
+        """End the turn; `reply` is called when it is over, before clients are told."""
+        self._on_interrupted.append(reply)
+        if not self._interrupting and self.task is not None:
+            self._interrupting = True
+            self.task.cancel()
+
+    # --- the life of the turn ------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        session = self._session
+        try:
+            self._begin()
+            await self._work()
+            self._end("completed")
+        except ModelError as error:
+            self._fail(error)
+        except (asyncio.CancelledError, TurnCancelled):
+            # Shielded from a second cancellation: the end is said exactly once.
+            await asyncio.shield(asyncio.ensure_future(self._interrupted()))
+        session.updated_at = int(time.time())
+
+    def _begin(self) -> None:
+        session, turn = self._session, self.turn
+        turn.started_at = self._started_ms // 1000
+        session.turns.append(turn)
+        session.set_status(ActiveStatus())
+        session.notify("turn/started", TurnNotice(thread_id=session.id, turn=self._bare("inProgress")))
+        session.store(
+            [
+                task_started(
+                    self.id,
+                    started_at=turn.started_at,
+                    context_window=session.settings.model_info.usable_window,
+                ),
+                turn_context(session.stored_context(self.id)),
+            ]
+        )
+        if not session.settings.model_info.known:
+            text = UNKNOWN_MODEL.format(session.settings.model)
+            session.notify("warning", Warned(thread_id=session.id, message=text))
+
+    async def _work(self) -> None:
+        session = self._session
+        if session.needs_compaction and session.history:
+            await compaction.compact(session, self._access, self.id, self._tell_usage)
+        session.remember_context()
+        self._take_input(self._input, self._client_id)
+        while True:
+            again = await self._respond()
+            while self._steered:
+                self._take_input(*self._steered.pop(0))
+                again = True
+            if not again:
+                return
+
+    def _take_input(self, items: list[UserInput], client_id: str | None) -> None:
+        if not items:
+            return
+        session = self._session
+        session.remember(message_of(items, session.settings.cwd))
+        item = UserMessageItem(id=new_id(), client_id=client_id, content=items)
+        session.item_started(self.id, item)
+        session.item_completed(self.id, item)
+        session.see_input(self.turn)
+
+    async def _respond(self) -> bool:
+        """One response of the model with all its tool calls; whether it has to be asked again."""
+        self._stream = asyncio.ensure_future(self._read_response())
+        try:
+            return await self._stream
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if self._interrupting or (current is not None and current.cancelling()):
+                self._stream.cancel()
+                await asyncio.wait((self._stream,))
+                raise
+            return True  # steered: the model is asked again
+        finally:
+            self._stream = None
+
+    async def _read_response(self) -> bool:
+        session = self._session
+        request = self._access.request(session, self._toolbox.definitions(session), self._schema)
+        provider = await self._access.provider(session.settings.provider)
+        response = self._response = Response(session, self._scope, self._toolbox)
+        told = False
+        try:
+            stream = open_stream(
+                provider, request, self._access.headers, self._access.client, self._access.turn_headers(session, self.id)
+            )
+            async with aclosing(stream) as events:
+                async for event in events:
+                    if isinstance(event, Completed):
+                        self._count(event)
+                    elif isinstance(event, RateLimits):
+                        session.rate_limits = event.snapshot
+                    elif isinstance(event, Retrying):
+                        self._tell_limits()
+                        self._error(TurnError(message=event.message, codex_error_info=event.info, additional_details=event.details), retry=True)
+                        response.begin_again()
+                    else:
+                        response.take(event)
+                    if session.link.congested:
+                        # The clients are behind: leave the rest in the socket, so that TCP holds the model up.
+                        await session.link.ready()
+            await response.finish_calls()
+            told = True
+            self._tell_usage()
+        except ModelError as error:
+            told = True
+            if isinstance(error, ContextWindowError):
+                self._tell_limits()
+                session.needs_compaction = True
+                self._tell_usage(force=True)
+            else:
+                self._tell_limits()
+            raise
+        finally:
+            if not told:
+                await response.abandon()
+                # Interrupted or steered: what is known of usage and limits is told all the same.
+                self._tell_usage() if self._uncounted else self._tell_limits()
+        limit = session.settings.auto_compact_limit
+        if limit and session.last_usage.total_tokens >= limit:
+            session.needs_compaction = True
+        return response.calls_tools
+
+    # --- usage and limits --------------------------------------------------------------------------------------
+
+    def _count(self, event: Completed) -> None:
+        usage = event.usage
+        if usage is None:
+            return
+        self._uncounted = TokenUsage(
+            total_tokens=usage.total,
+            input_tokens=usage.input,
+            cached_input_tokens=usage.cached_input,
+            cache_write_input_tokens=usage.cache_write_input,
+            output_tokens=usage.output,
+            reasoning_output_tokens=usage.reasoning_output,
+        )
+
+    def _tell_usage(self, usage: TokenUsage | None = None, *, force: bool = False) -> None:
+        """Once a response, when its calls are done: usage, limits, and the turn's diff."""
+        session = self._session
+        usage = usage or self._uncounted
+        self._uncounted = None
+        if usage is not None:
+            session.last_usage = usage
+            session.usage = session.usage + usage
+            info = TokenInfo(
+                total_token_usage=_stored(session.usage),
+                last_token_usage=_stored(session.last_usage),
+                model_context_window=session.settings.model_info.usable_window,
+            )
+            session.store([token_count(info, _snake(session.rate_limits))])
+        if usage is not None or force:
+            session.notify(
+                "thread/tokenUsage/updated",
+                TokenUsageUpdated(thread_id=session.id, turn_id=self.id, token_usage=session.usage_notice()),
+            )
+        self._tell_limits()
+        diff = self._scope.diff.render()
+        if diff:
+            session.notify("turn/diff/updated", TurnDiffUpdated(thread_id=session.id, turn_id=self.id, diff=diff))
+
+    def _tell_limits(self) -> None:
+        self._session.notify("account/rateLimits/updated", RateLimitsUpdated(rate_limits=self._session.rate_limits))
+
+    # --- ends --------------------------------------------------------------------------------------------------
+
+    def _bare(self, status: str) -> Turn:
+        turn = self.turn
+        return Turn(
+            id=turn.id,
+            root_turn_id=turn.id,
+            status=status,  # type: ignore[arg-type]  # one of the four words
+            error=turn.error,
+            started_at=turn.started_at,
+            completed_at=turn.completed_at,
+            duration_ms=turn.duration_ms,
+        )
+
+    def _close(self, status: str) -> None:
+        turn = self.turn
+        ended = now_ms()
+        turn.status = status  # type: ignore[assignment]  # one of the four words
+        turn.items_view = "full"
+        turn.completed_at = ended // 1000
+        turn.duration_ms = ended - self._started_ms
+
+    def _error(self, error: TurnError, *, retry: bool) -> None:
+        session = self._session
+        session.notify(
+            "error", ErrorNotice(error=error, will_retry=retry, thread_id=session.id, turn_id=self.id)
+        )
+
+    def _say_completed(self, notice: Turn) -> None:
+        """The end is on the disk before anybody hears of it."""
+        session = self._session
+        session.writer.sync()
+        session.say_last("turn/completed", TurnNotice(thread_id=session.id, turn=notice))
+
+    def _end(self, status: str) -> None:
+        session, turn = self._session, self.turn
+        self._close(status)
+        messages = [item for item in turn.items if item.__struct_config__.tag == "agentMessage"]
+        session.store(
+            [
+                task_complete(
+                    self.id,
+                    completed_at=turn.completed_at or 0,
+                    started_at=turn.started_at,
+                    duration_ms=turn.duration_ms,
+                    last_agent_message=getattr(messages[-1], "text", None) if messages else None,
+                )
+            ]
+        )
+        session.set_status(IdleStatus())
+        notice = self._bare(status)
+        notice.items = messages[-1:]
+        notice.items_view = "summary"
+        self._say_completed(notice)
+
+    def _fail(self, error: ModelError) -> None:
+        session, turn = self._session, self.turn
+        turn.error = TurnError(
+            message=str(error), codex_error_info=error.info, additional_details=error.details
+        )
+        self._close("failed")
+        session.store(
+            [
+                task_complete(
+                    self.id,
+                    completed_at=turn.completed_at or 0,
+                    started_at=turn.started_at,
+                    duration_ms=turn.duration_ms,
+                    error=turn.error,
+                )
+            ]
+        )
+        session.set_status(SystemErrorStatus())
+        self._error(turn.error, retry=False)
+        self._say_completed(self._bare("failed"))
+
+    async def _interrupted(self) -> None:
+        session, turn = self._session, self.turn
+        if self._response is not None:
+            await self._response.abandon()
+        await self._toolbox.terminals.end_turn(self.id)
+        if self._uncounted is not None:
+            self._tell_usage()
+        session.remember(message("user", ABORTED))
+        self._close("interrupted")
+        session.store(
+            [
+                turn_aborted(
+                    self.id,
+                    completed_at=turn.completed_at or 0,
+                    started_at=turn.started_at,
+                    duration_ms=turn.duration_ms,
+                )
+            ]
+        )
+        for reply in self._on_interrupted:
+            reply()
+        session.set_status(IdleStatus())
+        self._say_completed(self._bare("interrupted"))
+        self._approvals.withdraw()
+
+
+def message_of(items: list[UserInput], cwd: str) -> dict[str, object]:
+    """The user's input as the model gets it."""
+    texts = [item.text for item in items if isinstance(item, TextInput)]
+    if len(texts) == len(items):
+        return message("user", *texts)
+    return model_input(items, cwd)
+
+
+def _stored(usage: TokenUsage) -> StoredUsage:
+    return StoredUsage(**msgspec.structs.asdict(usage))
+
+
+_SNAKE = {
+    "limitId": "limit_id",
+    "limitName": "limit_name",
+    "individualLimit": "individual_limit",
+    "spendControlReached": "spend_control_reached",
+    "planType": "plan_type",
+    "rateLimitReachedType": "rate_limit_reached_type",
+}
+
+
+def _snake(limits: dict[str, Any]) -> dict[str, Any]:
+    return {_SNAKE.get(key, key): value for key, value in limits.items() if key != "normalModelSlug"}

@@ -1,0 +1,166 @@
+"""The zygote: imports everything, plays one throw-away turn, then forks workers on request.
+
+Run as `python -m workers.zygote CONTROL_FD LIFELINE_FD SPEC`. It is single-threaded and holds no ZeroMQ context and
+no event loop when it forks. It is the parent of all workers and a subreaper: what a dead worker's commands left
+behind becomes a child of the zygote, and a child that is no worker is such an orphan, whatever its pid or name.
+"""
+
+from __future__ import annotations
+
+import array
+import gc
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+
+import msgspec
+
+from sandbox_backends import tree
+from workers import process, warm
+
+__all__ = ["main"]
+
+_encode = msgspec.json.Encoder().encode
+_READ_BYTES = 65536
+ORPHAN_ROUNDS = 100
+"""How often orphans are looked for before giving up: each round ends a generation of forks."""
+
+
+class Spec(msgspec.Struct, kw_only=True):
+    endpoint: str
+    stacks: str
+    nice: int = 10
+
+
+class Fork(msgspec.Struct):
+    fork: list[str] = []
+
+
+class Zygote:
+    def __init__(self, control: socket.socket, lifeline: int, spec: Spec) -> None:
+        self._control = control
+        self._lifeline = lifeline
+        self._spec = spec
+        self._workers: set[int] = set()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+
+    def run(self) -> None:
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._tell(ready=os.getpid())
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        poll.register(self._wake_read, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poll.poll()}
+            if self._wake_read in ready:
+                with suppress(BlockingIOError):
+                    os.read(self._wake_read, _READ_BYTES)
+                self._reap()
+            if self._control.fileno() in ready:
+                request = self._control.recv(_READ_BYTES)
+                if not request:
+                    self._end_everything()
+                    return
+                for token in msgspec.json.decode(request, type=Fork).fork:
+                    self._fork(token)
+
+    def _tell(self, fd: int | None = None, **message: object) -> None:
+        rights = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+        # The front is gone: the end of file comes next.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._control.sendmsg([_encode(message)], rights)
+
+    def _fork(self, token: str) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._tell(born=token, failed=f"fork: {error}")
+            return
+        if pid == 0:
+            self._become_worker(bytes.fromhex(token))
+        self._workers.add(pid)
+        pidfd = os.pidfd_open(pid)
+        self._tell(pidfd, born=token, pid=pid)
+        os.close(pidfd)
+
+    def _become_worker(self, token: bytes) -> None:
+        code = process.STARTUP_FAILURE
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            self._control.close()
+            code = process.run(token, self._spec.endpoint, self._lifeline, self._spec.stacks, self._spec.nice)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())  # to stderr; the front tells the clients
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                break
+            if pid in self._workers:
+                self._workers.discard(pid)
+                self._tell(exited=pid, status=status, max_rss_kib=usage.ru_maxrss)
+        self._end_orphans()
+
+    def _end_orphans(self) -> None:
+        """End what dead workers left: every child of ours that is no worker."""
+        for _ in range(ORPHAN_ROUNDS):
+            orphans = [pid for pid in tree.children(os.getpid()) if pid not in self._workers]
+            if not orphans:
+                return
+            for pid in orphans:
+                # Not reaped by anybody but us, so the number is still this child's.
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            for pid in orphans:
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+
+    def _end_everything(self) -> None:
+        """The front is gone: nothing of it may stay."""
+        for pid in self._workers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in self._workers:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+        self._workers.clear()
+        self._end_orphans()
+
+
+def main() -> None:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    lifeline = int(sys.argv[2])
+    spec = msgspec.json.decode(sys.argv[3], type=Spec)
+    os.set_inheritable(control.fileno(), False)
+    os.set_inheritable(lifeline, False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the front's to handle
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold credentials
+    tree.become_subreaper()
+    warm.play()
+    threads = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
+    if threads != 1:
+        raise SystemExit(f"the zygote has {threads} threads; a fork would break the others")
+    gc.collect()
+    gc.freeze()
+    Zygote(control, lifeline, spec).run()
+
+
+if __name__ == "__main__":
+    main()
