@@ -88,8 +88,8 @@ class Adopt(msgspec.Struct, kw_only=True):
     """The configuration as the front read it (`config.document`)."""
     originator: str = ""
     user_agent: str = ""
-    recover: msgspec.Raw | None = None
-    """For the next incarnation of a loaded thread: the params that loaded it first."""
+    recover: msgspec.Raw = msgspec.Raw(b"null")
+    """For the next incarnation of a loaded thread: the params that loaded it first; null for the first one."""
     recover_method: str = ""
     credit: int = 0
 
@@ -99,10 +99,10 @@ class Command(msgspec.Struct, kw_only=True):
 
     id: msgspec.Raw
     method: str
-    params: msgspec.Raw | None = None
+    params: msgspec.Raw = msgspec.Raw(b"null")
     experimental: bool = False
     """Whether the client asked for the experimental interface."""
-    context: msgspec.Raw | None = None
+    context: msgspec.Raw = msgspec.Raw(b"{}")
     """What the front adds, e.g. the status of loaded threads for a list."""
 
 

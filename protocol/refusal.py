@@ -34,7 +34,7 @@ def decode_params(params: msgspec.Raw | None, kind: type[T]) -> T:
     Raises:
         RpcError: -32600, `Invalid request: ` and what is wrong.
     """
-    if params is None:
+    if params is None or params == b"null":
         raise RpcError("Invalid request: missing field `params`")
     try:
         return msgspec.json.decode(params, type=kind)

@@ -87,12 +87,16 @@ class Unreadable(msgspec.Struct, frozen=True):
 Incoming = ClientRequest | ClientNotification | ClientResponse | Unreadable
 
 
+_ABSENT = msgspec.Raw(b"")
+
+
 class _Envelope(msgspec.Struct):
-    id: msgspec.Raw | None = None
+    # A raw value cannot be null in a union; an absent member is an empty one.
+    id: msgspec.Raw = _ABSENT
     method: str | None = None
-    params: msgspec.Raw | None = None
-    result: msgspec.Raw | None = None
-    error: msgspec.Raw | None = None
+    params: msgspec.Raw = _ABSENT
+    result: msgspec.Raw = _ABSENT
+    error: msgspec.Raw = _ABSENT
 
 
 class _Error(msgspec.Struct, omit_defaults=True):
@@ -131,16 +135,18 @@ def read_line(line: bytes | bytearray) -> Incoming:
     if envelope.method is not None:
         if identity is None:
             return ClientNotification(envelope.method)
-        params = envelope.params
-        return ClientRequest(identity, envelope.method, None if params is None or params == b"null" else params)
-    if identity is not None and (envelope.result is not None or envelope.error is not None):
-        return ClientResponse(identity, envelope.result, envelope.error)
+        return ClientRequest(identity, envelope.method, _present(envelope.params))
+    result, error = _present(envelope.result), _present(envelope.error)
+    if identity is not None and (envelope.result or envelope.error):
+        return ClientResponse(identity, result, error)
     return Unreadable("neither request, response nor notification")
 
 
-def _usable_id(raw: msgspec.Raw | None) -> bytes | None:
-    if raw is None:
-        return None
+def _present(raw: msgspec.Raw) -> msgspec.Raw | None:
+    return None if raw in (b"", b"null") else raw
+
+
+def _usable_id(raw: msgspec.Raw) -> bytes | None:
     text = bytes(raw)
     if text[:1] == b'"' or (_INTEGER.match(text) and int(text) in _INT64):
         return text

@@ -21,8 +21,9 @@ from protocol.items import (
     UserMessageItem,
     WebSearchItem,
 )
-from rollouts.items import changes_of, command_fields, stored_content, stored_item, web_action_of
+from rollouts.items import changes_of, command_fields, web_action_of
 from rollouts.policy import camel_keys
+from rollouts.stored_items import stored_content, stored_item
 
 __all__ = ["ITEM_EVENTS", "events_of", "item_of_event"]
 

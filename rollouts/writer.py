@@ -12,12 +12,12 @@ from typing import Self
 from rollouts.entries import ItemEntry
 from rollouts.errors import ForeignWrite, RolloutDamaged
 from rollouts.ids import canonical_id
-from rollouts.items import stored_item
 from rollouts.layout import Home, home_of
 from rollouts.legacy import events_of
 from rollouts.lines import Entry, ItemCompleted, SessionMeta, decode_line, encode_line, timestamp
 from rollouts.lock import WriterLock
 from rollouts.reader import read_meta
+from rollouts.stored_items import stored_item
 from rollouts.tail import lines_backwards, mend
 
 __all__ = ["RolloutWriter"]

@@ -123,6 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run; returns the exit code: the command's, or 125 where nothing was started."""
     options = _arguments(sys.argv[1:] if argv is None else argv)
     terminal = os.isatty(0) and os.isatty(1)
+    become_subreaper()
     try:
         made = plan(
             options.command,
@@ -139,7 +140,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.plan:
             print(audit(made).decode())
             return 0
-        become_subreaper()
         saved = termios.tcgetattr(0) if terminal else None
         try:
             if terminal:

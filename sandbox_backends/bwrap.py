@@ -25,6 +25,7 @@ from sandbox_backends.mounts import mounts
 from sandbox_backends.plan import ExecPlan
 from sandbox_backends.result import Outcome, SetupFailure
 from sandbox_backends.terminal import job_control
+from sandbox_backends.tree import Family
 from sandbox_backends.view import View, inside
 
 __all__ = ["Bwrap", "remedy_for"]
@@ -81,6 +82,7 @@ def remedy_for(said: str) -> str:
 class _Record(msgspec.Struct, rename="kebab"):
     """One line on the status descriptor. `exit_code` comes only when the command was executed."""
 
+    child_pid: int | None = None
     exit_code: int | None = None
 
 
@@ -216,42 +218,52 @@ class Bwrap:
         )
 
     def outcome(self, plan: ExecPlan, code: int, report: bytes, said: str) -> Outcome:
+        companions: tuple[int, ...] = ()
         for line in report.splitlines():
             try:
                 record = msgspec.json.decode(line, type=_Record)
             except msgspec.DecodeError:
                 continue
+            if record.child_pid is not None:
+                # Process 1 of the namespace, which bubblewrap does not wait for.
+                companions = (record.child_pid,)
             if record.exit_code is not None:
                 # A signal comes as 128+n here, which the command may also have said itself.
-                return Outcome(started=True, exit_code=record.exit_code)
+                return Outcome(started=True, exit_code=record.exit_code, companions=companions)
         exit_code, signal = shell_code(code)
         if signal is not None:
-            return Outcome(started=True, exit_code=exit_code, signal=signal)
+            return Outcome(started=True, exit_code=exit_code, signal=signal, companions=companions)
         failed = _EXEC_FAILED.search(said)
         if failed:
             missing = failed["why"].strip() == os.strerror(2)
-            return Outcome(started=False, exit_code=NOT_FOUND if missing else NOT_EXECUTABLE)
+            exit_code = NOT_FOUND if missing else NOT_EXECUTABLE
+            return Outcome(started=False, exit_code=exit_code, companions=companions)
         reason = said.strip() or f"bubblewrap ended with status {code}"
-        return Outcome(
-            started=False, exit_code=SETUP_CODE, setup_failed=SetupFailure(reason, remedy_for(reason))
-        )
+        failure = SetupFailure(reason, remedy_for(reason))
+        return Outcome(started=False, exit_code=SETUP_CODE, setup_failed=failure, companions=companions)
 
 
 def _run(*argv: str) -> tuple[int, str]:
     try:
-        done = subprocess.run(
+        with subprocess.Popen(
             argv,
             cwd="/",
             env={},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=PROBE_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+            start_new_session=True,
+        ) as process:
+            family = Family(process.pid)
+            try:
+                said, _ = process.communicate(timeout=PROBE_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                family.kill_now()
+                return -1, f"{argv[0]} did not end within {PROBE_TIMEOUT_S} s"
+            family.reap_now()
+    except OSError as error:
         return -1, str(error)
-    return done.returncode, done.stdout.decode("utf-8", "replace")
+    return process.returncode, said.decode("utf-8", "replace")
 
 
 def _number(version: str) -> tuple[int, ...]:

@@ -261,6 +261,10 @@ class RunningCommand:
             outcome = backend.outcome(
                 self.plan, -signal.SIGKILL if code is None else code, launch.report(), said
             )
+            if self._family is not None and outcome.companions:
+                for pid in outcome.companions:
+                    self._family.adopt(pid)
+                await self._family.gone(DRAIN_S)
             self._close()
             self._done.set_result(self._result(outcome, said))
         except BaseException as error:

@@ -24,6 +24,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int
     signal: int | None = None
     setup_failed: SetupFailure | None = None
+    companions: tuple[int, ...] = ()
+    """Processes of the backend's own that were around the command: when its first ends, they become our children."""
 
 
 class ExecResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import time
 from collections.abc import Callable, Container, Iterable
 
 import msgspec
@@ -26,6 +27,9 @@ _PR_SET_CHILD_SUBREAPER = 36
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.001, 0.05
 KILL_DEADLINE_S = 5.0
 """What a process may take to die of SIGKILL; longer means it sleeps in the kernel and nothing helps."""
+BIRTH_SPREAD_TICKS = 200
+"""Two seconds between a sandbox's first and second process: much on a loaded machine, little for numbers to wrap."""
+REAP_TRIES, REAP_PAUSE_S = 200, 0.001
 _DEAD = "ZX"
 
 
@@ -127,6 +131,7 @@ class Family:
         self._known: set[tuple[int, int]] = set()
         self._sessions: set[int] = set()
         first = look(root)
+        self._born = first.start if first is not None else 0
         if first is not None:
             self._note(first)
 
@@ -134,6 +139,19 @@ class Family:
         self._known.add((process.pid, process.start))
         if process.session != self._our_session:
             self._sessions.add(process.session)
+
+    def adopt(self, pid: int) -> None:
+        """Count in a process that somebody said belongs here and that became our child.
+
+        It must be about as old as the root: else the number is another's by now.
+        """
+        process = look(pid)
+        if (
+            process is not None
+            and process.parent == os.getpid()
+            and process.start - self._born <= BIRTH_SPREAD_TICKS
+        ):
+            self._note(process)
 
     def _ours(self, process: Process) -> bool:
         if (process.pid, process.start) in self._known:
@@ -212,6 +230,13 @@ class Family:
         """One round without waiting, for when there is no loop left to wait in."""
         for process in self.alive():
             _send(process, signal.SIGKILL)
+
+    def reap_now(self) -> None:
+        """Wait, shortly, for what is about to end. This blocks: it is for probes, not for a loop."""
+        for _ in range(REAP_TRIES):
+            if not self.alive():
+                return
+            time.sleep(REAP_PAUSE_S)
 
     def reap_later(self, running: Iterable[Process]) -> Callable[[], None]:
         """Reap the members in `running`, and what they leave behind, as they end; call the result to stop that."""

@@ -73,6 +73,9 @@ def message_key(message: dict[str, Any]) -> str:
         value = params.get(holder) if isinstance(params, dict) else None
         if isinstance(value, dict):
             words.append(str(value.get("type", "")))
+            # A call id is the model's, so it is the same in both runs, and tells overlapping calls apart.
+            if str(value.get("id", "")).startswith("call_"):
+                words.append(value["id"])
     return ("request " if "id" in message else "notification ") + " ".join(words)
 
 

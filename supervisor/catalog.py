@@ -105,7 +105,7 @@ class Catalog:
             id=msgspec.Raw(b"0"),
             method=method,
             params=msgspec.Raw(_encode(params)),
-            context=None if context is None else msgspec.Raw(_encode(context)),
+            context=msgspec.Raw(_encode(context or {})),
         )
         self._jobs.append(_Job(command, None, answer))
         self.assign()

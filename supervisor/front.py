@@ -254,12 +254,12 @@ class Front:
 
     @staticmethod
     def _command(
-        connection: Connection, request: rpc.ClientRequest, context: msgspec.Raw | None = None
+        connection: Connection, request: rpc.ClientRequest, context: msgspec.Raw = msgspec.Raw(b"{}")
     ) -> Command:
         return Command(
             id=msgspec.Raw(request.id),
             method=request.method,
-            params=request.params,
+            params=request.params or msgspec.Raw(b"null"),
             experimental=connection.experimental,
             context=context,
         )

@@ -109,7 +109,7 @@ class Hub:
 
     def drain(self) -> None:
         """Take everything that has arrived, e.g. a dead worker's last messages."""
-        while self._take(DRAIN_QUOTA):
+        while not self._closed and self._take(DRAIN_QUOTA):
             pass
 
     def _drain(self) -> None:

@@ -9,7 +9,7 @@ import sys
 
 __all__ = ["set_up"]
 
-_FIELDS = ("thread", "turn", "epoch", "pid")
+_FIELDS = ("thread_id", "turn", "epoch", "pid")
 
 
 class _Text(logging.Formatter):

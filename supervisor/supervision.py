@@ -139,7 +139,7 @@ class Supervisor:
             thread.adopt, epoch=thread.epoch, event_log=incarnation.log_path, credit=self._settings.credit_bytes
         )
         if not thread.loaded:
-            adopt.recover = None
+            adopt.recover_method = ""
         self._hub.send(handle.token, Frame.ADOPT, thread.epoch, _encode(adopt))
         for pending in thread.pending.values():
             self._hub.send(handle.token, Frame.COMMAND, pending.key, _encode(pending.command))
@@ -296,7 +296,7 @@ class Supervisor:
         log.info(
             "worker ended: %s",
             end,
-            extra={"thread": thread.id, "epoch": incarnation.epoch, "pid": incarnation.handle.pid},
+            extra={"thread_id": thread.id, "epoch": incarnation.epoch, "pid": incarnation.handle.pid},
         )
         rest = await self._loop.run_in_executor(None, obituary.rest_of_log, incarnation.log_path)
         try:

@@ -168,7 +168,7 @@ def test_names_are_searched_and_the_last_one_counts(catalog):
 
 def test_what_cannot_be_named(catalog):
     store(catalog, 1)
-    with pytest.raises(InvalidName, match="^thread name must not be empty$"):
+    with pytest.raises(InvalidName, match=r"^thread name must not be empty$"):
         catalog.set_name(thread_id(1), "  ")
     with pytest.raises(RolloutNotFound, match=f"^no rollout found for thread id {thread_id(2)}$"):
         catalog.set_name(thread_id(2), "x")

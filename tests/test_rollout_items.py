@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from protocol import items as wire
 from protocol.policy import DangerFullAccess, ExternalSandbox, ReadOnly, WorkspaceWrite
 from protocol.turns import TurnError
-from rollouts.items import item_of, stored_item
+from rollouts.items import item_of
 from rollouts.legacy import events_of, item_of_event
 from rollouts.lines import Entry, decode_line, encode_line, renumber, timestamp
 from rollouts.policy import (
@@ -22,6 +22,7 @@ from rollouts.policy import (
     stored_sandbox,
 )
 from rollouts.shellwords import join_words, split_words
+from rollouts.stored_items import stored_item
 
 TIMES = {"started_at_ms": 1, "completed_at_ms": 2}
 CHANGES = [

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from sandbox_backends import (
 )
 from sandbox_backends.bwrap import Bwrap
 from sandbox_backends.errors import ProtectedSymlinkError, RootInvalidError, RootReplacedError
-from sandbox_backends.tree import look
+from sandbox_backends.tree import children, look, reap_strays
 
 ENV = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LANG": "C.UTF-8"}
 NO_TMP = {"exclude_slash_tmp": True, "exclude_tmpdir_env_var": True}
@@ -43,12 +44,14 @@ def subreaper():
 
 @pytest.fixture
 def workspace(tmp_path):
-    """A workspace, a file outside, and no descriptor more after than before."""
+    """A workspace, a file outside, and no descriptor and no child, not even a zombie, more after than before."""
     (tmp_path / "ws").mkdir()
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "file").write_text("original")
     before = len(os.listdir("/proc/self/fd"))
+    kin = set(children(os.getpid()))
     yield tmp_path / "ws"
+    assert set(children(os.getpid())) <= kin
     assert len(os.listdir("/proc/self/fd")) == before
     assert (tmp_path / "outside" / "file").read_text() == "original"
     assert not any(
@@ -383,12 +386,16 @@ def test_ghosts_of_a_killed_worker_are_cleared_by_the_next_command(workspace):
         "asyncio.run(main())\n"
     )
     root = Path(__file__).resolve().parents[1]
+    kin = set(children(os.getpid()))
     subprocess.run(
         [sys.executable, "-c", code, str(workspace)],
         env={**ENV, "PYTHONPATH": str(root)},
         cwd=root,
         check=False,
     )
+    while set(children(os.getpid())) - kin:  # its sandbox dies after it, and has become ours
+        reap_strays(kin)
+        time.sleep(0.001)
     assert (workspace / ".codex").is_dir()
     assert run(script("ls .codex", workspace)).exit_code == 0
     assert not (workspace / ".codex").exists()

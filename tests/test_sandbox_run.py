@@ -42,7 +42,9 @@ def run(request):
 
     go(asyncio.sleep(0))  # a loop's first use may open descriptors that stay
     before = len(os.listdir("/proc/self/fd"))
+    kin = set(children(os.getpid()))
     yield go
+    assert set(children(os.getpid())) <= kin
     assert len(os.listdir("/proc/self/fd")) == before
 
 

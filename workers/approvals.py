@@ -24,7 +24,7 @@ class Unanswerable(Exception):  # noqa: N818 - it is an answer, not a failure of
 
 
 class _Reply(msgspec.Struct):
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw(b"")
     error: Any = None
 
 
@@ -72,7 +72,7 @@ class Approvals:
         self._session.link.say(Record.RESOLVED, key, b"")
         try:
             reply = msgspec.json.decode(payload, type=_Reply)
-            if reply.result is None:
+            if not reply.result:
                 raise Unanswerable(str(reply.error))
             return msgspec.json.decode(reply.result, type=answer)
         except msgspec.DecodeError as error:

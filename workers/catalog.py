@@ -73,7 +73,7 @@ class CatalogService:
 
     def _list(self, command: Command) -> Wire:
         params = decode_params(command.params, ThreadListParams)
-        loaded = msgspec.json.decode(command.context or b"{}", type=dict[str, ThreadStatus])
+        loaded = msgspec.json.decode(command.context, type=dict[str, ThreadStatus])
         return self._catalog.list(params, loaded)
 
     def _read(self, command: Command) -> Wire:

@@ -20,11 +20,12 @@ from protocol.notifications import ItemCompleted, ItemStarted, ThreadStatusChang
 from protocol.rpc import notification_line
 from protocol.session import PROTOCOL_VERSION
 from protocol.turns import Turn, TurnStartParams
-from rollouts.entries import ItemEntry, new_meta, response_item, turn_context
+from rollouts.entries import ItemEntry, new_meta, response_item, turn_settings
+from rollouts.ids import new_id
 from rollouts.layout import Home, parse_name
-from rollouts.lines import Entry, TurnContext
+from rollouts.lines import Entry
 from rollouts.lines import TokenUsage as StoredUsage
-from rollouts.policy import approval_of, sandbox_of, stored_sandbox
+from rollouts.policy import approval_of, sandbox_of
 from rollouts.reader import History, read_history
 from rollouts.turns import preview_of
 from rollouts.writer import RolloutWriter
@@ -237,28 +238,21 @@ class Session:
     def materialize(self) -> None:
         """Make sure that there is a file, e.g. to be archived."""
         if not self.writer.stored:
-            self.store([turn_context(self.stored_context(""))])
+            self.store(self.stored_settings(new_id()))
 
-    def stored_context(self, turn_id: str) -> TurnContext:
-        """The settings of a turn in the form of the file."""
+    def stored_settings(self, turn_id: str) -> list[Entry]:
+        """The settings of a turn, as lines."""
         settings = self.settings
-        return TurnContext(
-            turn_id=turn_id or None,
-            root_turn_id=turn_id or None,
+        return turn_settings(
+            self.id,
+            turn_id,
             cwd=settings.cwd,
-            approval_policy=msgspec.to_builtins(settings.approval_policy),
-            approvals_reviewer=settings.approvals_reviewer,
-            sandbox_policy=stored_sandbox(settings.sandbox),
             model=settings.model,
+            model_provider=settings.provider.id,
+            approval_policy=settings.approval_policy,
+            approvals_reviewer=settings.approvals_reviewer,
+            sandbox=settings.sandbox,
             effort=settings.reasoning_effort,
-            collaboration_mode={
-                "mode": "default",
-                "settings": {
-                    "model": settings.model,
-                    "reasoning_effort": settings.reasoning_effort,
-                    "developer_instructions": None,
-                },
-            },
             summary=settings.reasoning_summary or "none",
         )
 

@@ -133,7 +133,7 @@ class ThreadService:
     # --- commands ----------------------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
-        if self._adopt.recover is not None:
+        if self._adopt.recover_method:
             self._recover(self._adopt.recover)
         while True:
             key, command = await self._commands.get()

@@ -22,7 +22,7 @@ from protocol.notifications import (
 )
 from protocol.threads import ActiveStatus, IdleStatus, SystemErrorStatus
 from protocol.turns import Turn, TurnError
-from rollouts.entries import task_complete, task_started, token_count, turn_aborted, turn_context
+from rollouts.entries import task_complete, task_started, token_count, turn_aborted
 from rollouts.ids import new_id
 from rollouts.lines import TokenInfo
 from rollouts.lines import TokenUsage as StoredUsage
@@ -133,7 +133,7 @@ class TurnRun:
                     started_at=turn.started_at,
                     context_window=session.settings.model_info.usable_window,
                 ),
-                turn_context(session.stored_context(self.id)),
+                *session.stored_settings(self.id),
             ]
         )
         if not session.settings.model_info.known:

@@ -33,7 +33,7 @@ def play() -> None:
     """One throw-away turn; about 100 ms."""
     models.warm()
     registry = default_registry()
-    for name in registry.names():
+    for name in registry.names:
         registry.capability(name)
     with tempfile.TemporaryDirectory(prefix="bulkhead-warm-") as folder:
         _files(folder)

@@ -6,9 +6,9 @@ import argparse
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    from modelserver.cli import arguments as own
+    from modelserver.cli import add_arguments
 
-    own(parser)
+    add_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -107,12 +107,16 @@ class _Router(httpx.AsyncBaseTransport):
         verify = self._tls if secure and self._tls is not None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=4, keepalive_expiry=KEEPALIVE_S)
         try:
-            route = None if proxy is None else httpx.Proxy(proxy, ssl_context=self._tls)
+            route = None if proxy is None else self._proxy(proxy)
             return httpx.AsyncHTTPTransport(verify=verify, trust_env=False, proxy=route, limits=limits)
         except (ValueError, ImportError, httpx.InvalidURL) as error:
             raise ProviderUnusableError(
                 f"proxy {_without_password(proxy or '')} can not be used: {error}"
             ) from error
+
+    def _proxy(self, url: str) -> httpx.Proxy:
+        # httpcore refuses a context for a proxy that is spoken to in the clear.
+        return httpx.Proxy(url, ssl_context=self._tls if url.startswith("https:") else None)
 
 
 def _bypassed(url: httpx.URL, no_proxy: str) -> bool:

@@ -140,7 +140,7 @@ class ResponsesDecoder:
         try:
             event = _EVENT.decode(data)
         except msgspec.ValidationError as error:
-            if _TYPE.decode(data).type == "response.completed":
+            if _type_of(data) == "response.completed":
                 raise StreamCutError(f"failed to parse ResponseCompleted: {error}") from error
             return ()
         except (msgspec.DecodeError, RecursionError):
@@ -197,6 +197,13 @@ class ResponsesDecoder:
         # A server that does not announce its items.
         self._open.add(delta.item_id)
         return (MessageStarted(delta.item_id), delta)
+
+
+def _type_of(data: bytes) -> str:
+    try:
+        return _TYPE.decode(data).type
+    except (msgspec.DecodeError, RecursionError):
+        return ""
 
 
 _EVENT = msgspec.json.Decoder(_Event)
