@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from workers.models.chat_chunk import CHUNK, CallDelta, Delta, Usage, text_of
 from workers.models.chat_request import ChatTools
 from workers.models.errors import ModelError, StreamCutError
 from workers.models.events import (
@@ -23,7 +24,6 @@ from workers.models.events import (
     ReasoningDelta,
     ReasoningStarted,
     TextDelta,
-    TokenUsage,
 )
 from workers.models.refusal import failed_response, incomplete_response
 
@@ -35,64 +35,6 @@ END_OF_BODY_S = 0.1
 _DONE = b"[DONE]"
 # What the APIs call the same thing.
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
-
-
-class _PromptDetails(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _CompletionDetails(msgspec.Struct):
-    reasoning_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens: int | None = None
-    completion_tokens_details: _CompletionDetails | None = None
-    total_tokens: int | None = None
-
-    def counted(self) -> TokenUsage:
-        read, wrote = self.prompt_tokens or 0, self.completion_tokens or 0
-        cached, thought = self.prompt_tokens_details, self.completion_tokens_details
-        return TokenUsage(
-            input=read,
-            cached_input=(cached.cached_tokens or 0) if cached else 0,
-            output=wrote,
-            reasoning_output=(thought.reasoning_tokens or 0) if thought else 0,
-            total=read + wrote if self.total_tokens is None else self.total_tokens,
-        )
-
-
-class _Function(msgspec.Struct):
-    name: str | None = None
-    arguments: Any = None
-
-
-class _CallDelta(msgspec.Struct):
-    index: int | None = None
-    id: str | int | None = None
-    function: _Function | None = None
-
-
-class _Delta(msgspec.Struct):
-    content: Any = None
-    reasoning: Any = None
-    reasoning_content: Any = None
-    refusal: str | None = None
-    tool_calls: list[_CallDelta] | None = None
-
-
-class _Choice(msgspec.Struct):
-    delta: _Delta | None = None
-    finish_reason: str | None = None
-
-
-class _Chunk(msgspec.Struct):
-    id: str | None = None
-    choices: list[_Choice] | None = None
-    usage: _Usage | None = None
-    error: Any = None
 
 
 class _Call:
@@ -145,7 +87,7 @@ class ChatDecoder:
         self._taken = set(taken)
         self._response_id: str | None = None
         self._finish: str | None = None
-        self._usage: _Usage | None = None
+        self._usage: Usage | None = None
         self._calls: list[_Call] = []
         # The one item that is growing: there is at most one, of text or of thoughts.
         self._kind: Literal["message", "reasoning"] | None = None
@@ -159,7 +101,7 @@ class ChatDecoder:
             self.finished = self._all_said = True
             return ()
         try:
-            chunk = _CHUNK.decode(data)
+            chunk = CHUNK.decode(data)
         except (msgspec.DecodeError, RecursionError):
             return ()
         if chunk.error:
@@ -200,13 +142,13 @@ class ChatDecoder:
         events.append(Completed(response_id, self._usage.counted() if self._usage else None))
         return events, None
 
-    def _take(self, delta: _Delta, events: list[ModelEvent]) -> None:
-        thought = _text(delta.reasoning_content or delta.reasoning)
+    def _take(self, delta: Delta, events: list[ModelEvent]) -> None:
+        thought = text_of(delta.reasoning_content or delta.reasoning)
         if thought:
             self._open("reasoning", events)
             self._text.append(thought)
             events.append(ReasoningDelta(self._item_id, 0, thought))
-        said = _text(delta.content) or delta.refusal
+        said = text_of(delta.content) or delta.refusal
         if said:
             self._say(said, events)
         for call in delta.tool_calls or ():
@@ -251,7 +193,7 @@ class ChatDecoder:
         self._kind = None
         self._text.clear()
 
-    def _called(self, delta: _CallDelta) -> None:
+    def _called(self, delta: CallDelta) -> None:
         call = self._call_of(delta)
         function = delta.function
         if function is None:
@@ -263,7 +205,7 @@ class ChatDecoder:
         elif function.arguments is not None:
             call.arguments.append(msgspec.json.encode(function.arguments).decode())
 
-    def _call_of(self, delta: _CallDelta) -> _Call:
+    def _call_of(self, delta: CallDelta) -> _Call:
         """Find the call a delta belongs to: a new one if its index or id is new, else the one it names, or the last."""
         server_id = None if delta.id in (None, "") else str(delta.id)
         for call in reversed(self._calls):
@@ -295,18 +237,5 @@ class ChatDecoder:
         return {"id": _made_up(kind), "call_id": call_id, "status": "completed", **item}
 
 
-def _text(content: Any) -> str:
-    """Get the text of a delta, which some servers send in parts."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        return ""
-    texts = [part.get("text") for part in content if isinstance(part, dict)]
-    return "".join(text for text in texts if isinstance(text, str))
-
-
 def _made_up(prefix: str) -> str:
     return f"{prefix}_{os.urandom(12).hex()}"
-
-
-_CHUNK = msgspec.json.Decoder(_Chunk)
