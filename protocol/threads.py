@@ -168,10 +168,23 @@ class ThreadResumeParams(Params, kw_only=True):
 
 
 class ThreadResumeResponse(ThreadStartResponse, kw_only=True):
-    collaboration_mode: Any = None
+    collaboration_mode: CollaborationMode | None = None
     initial_turns_page: Any = None
     turns_backwards_cursor: str | None = None
     items_backwards_cursor: str | None = None
+
+
+class ModeSettings(msgspec.Struct, kw_only=True):
+    model: str
+    reasoning_effort: str | None = None
+    developer_instructions: str | None = None
+
+
+class CollaborationMode(msgspec.Struct, kw_only=True):
+    """Its settings are in snake_case, also on the wire."""
+
+    mode: Literal["default", "plan"] = "default"
+    settings: ModeSettings
 
 
 class ThreadReadParams(Params, kw_only=True):

@@ -110,6 +110,14 @@ class RolloutWriter:
         """Whether there is a file yet."""
         return self._fd is not None
 
+    def materialize(self) -> None:
+        """Makes the file now, with nothing but its first line, if there is none yet."""
+        if self._fd is None:
+            data = encode_line(Entry("session_meta", self.meta), stamp=timestamp(time.time()), ordinal=self._ordinal)
+            _write_all(self._create(), data)
+            self._size += len(data)
+            self._ordinal = None if self._ordinal is None else self._ordinal + 1
+
     def append(self, entries: Iterable[Entry | ItemEntry]) -> None:
         """Writes all lines in one go. After an error none of them is in the file and the writer can go on.
 

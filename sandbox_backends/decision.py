@@ -94,8 +94,11 @@ def _by_itself(
         return "allow" if known_safe(command) and not escalated else "prompt"
     if dangerous(command):
         return "forbidden" if policy == "never" else "prompt"
+    if escalated and policy == "never":
+        # Also where there is no sandbox to leave: the model was told not to ask.
+        return "forbidden"
     if escalated and not _unrestricted(sandbox):
-        return "forbidden" if policy == "never" else "prompt"
+        return "prompt"
     return "allow"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,11 +38,15 @@ class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Unserved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A request that is not sent: neither its response nor `notifications` up to the next client line are expected."""
+    """A request that is not sent: neither its response nor `notifications` up to the next client line are expected.
+
+    `containing` narrows it to the requests with that text in them.
+    """
 
     method: str
     reason: str
     trace: str = "*"
+    containing: str = ""
     notifications: list[str] = []
 
 
@@ -88,7 +93,6 @@ def excuse(intended: Intended, trace: str, difference: Difference) -> bool:
 
 def without_unserved(lines: Sequence[Line], unserved: Sequence[Unserved]) -> list[Line]:
     """The recording as it would be had the client never sent the requests of `unserved`."""
-    by_method = {entry.method: entry for entry in unserved}
     kept: list[Line] = []
     dropped_ids: list[object] = []
     muted: list[str] = []
@@ -96,7 +100,8 @@ def without_unserved(lines: Sequence[Line], unserved: Sequence[Unserved]) -> lis
         message = line.message
         if line.direction == "c2s":
             method = method_of_request(message)
-            entry = by_method.get(method) if method else None
+            text = json.dumps(message)
+            entry = next((e for e in unserved if e.method == method and e.containing in text), None)
             muted = entry.notifications if entry else []
             if entry:
                 dropped_ids.append(message["id"])

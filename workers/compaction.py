@@ -85,8 +85,8 @@ async def _summarize(
                             )
                         )
         except ContextWindowError:
-            # Even the summing up does not fit: the oldest goes first, a pair of call and output together.
-            if len(items) <= 1:
+            # Even the summing up does not fit: the oldest goes first.
+            if not items:
                 raise
             items = items[max(1, len(items) // 4) :]
             continue

@@ -25,6 +25,8 @@ class Response:
         self._toolbox = toolbox
         self._open: dict[str, AgentMessageItem | ReasoningItem] = {}
         self._calls: list[Call] = []
+        self.begun = False
+        """Whether the model has begun to answer."""
         self._answered = 0
         self._queue: asyncio.Queue[Call | None] = asyncio.Queue()
         self._runner: asyncio.Task[None] | None = None
@@ -39,6 +41,8 @@ class Response:
 
     def take(self, event: events.ModelEvent) -> None:
         match event:
+            case events.Created():
+                self.begun = True
             case events.TextDelta():
                 self._notify("item/agentMessage/delta", ItemDelta(**self._ids(event.item_id), delta=event.delta))
             case events.MessageStarted():
@@ -61,7 +65,7 @@ class Response:
             case events.ItemDone():
                 self._done(event.item)
             case _:
-                pass  # Created tells nobody anything
+                raise TypeError(f"the turn handles {type(event).__name__} itself")
 
     def _notify(self, method: str, params: Any) -> None:
         self._session.notify(method, params)

@@ -21,7 +21,6 @@ from protocol.rpc import notification_line
 from protocol.session import PROTOCOL_VERSION
 from protocol.turns import Turn, TurnStartParams
 from rollouts.entries import ItemEntry, new_meta, response_item, turn_settings
-from rollouts.ids import new_id
 from rollouts.layout import Home, parse_name
 from rollouts.lines import Entry
 from rollouts.lines import TokenUsage as StoredUsage
@@ -237,8 +236,7 @@ class Session:
 
     def materialize(self) -> None:
         """Make sure that there is a file, e.g. to be archived."""
-        if not self.writer.stored:
-            self.store(self.stored_settings(new_id()))
+        self.writer.materialize()
 
     def stored_settings(self, turn_id: str) -> list[Entry]:
         """The settings of a turn, as lines."""
@@ -291,6 +289,13 @@ class Session:
             name=self.name,
             turns=turns or [],
         )
+
+    def resumed(self, *, turns: list[Turn]) -> wire.ThreadResumeResponse:
+        response = self.loaded(wire.ThreadResumeResponse, turns=turns)
+        assert isinstance(response, wire.ThreadResumeResponse)
+        mode = wire.ModeSettings(model=self.settings.model, reasoning_effort=self.settings.reasoning_effort)
+        response.collaboration_mode = wire.CollaborationMode(settings=mode)
+        return response
 
     def loaded(self, kind: type[wire.ThreadStartResponse], *, turns: list[Turn] | None = None) -> wire.ThreadStartResponse:
         """The answer to thread/start or thread/resume."""

@@ -238,7 +238,7 @@ class ThreadService:
                 key, "thread/status/changed", ThreadStatusChanged(thread_id=session.id, status=session.status)
             )
         turns = [] if params.exclude_turns else self._turns(session)
-        self._reply(key, command, session.loaded(wire.ThreadResumeResponse, turns=turns))
+        self._reply(key, command, session.resumed(turns=turns))
         if session.turns:
             usage = TokenUsageUpdated(
                 thread_id=session.id, turn_id=session.turns[-1].id, token_usage=session.usage_notice()

@@ -184,7 +184,6 @@ class TurnRun:
         request = self._access.request(session, self._toolbox.definitions(session), self._schema)
         provider = await self._access.provider(session.settings.provider)
         response = self._response = Response(session, self._scope, self._toolbox)
-        told = False
         try:
             stream = open_stream(
                 provider, request, self._access.headers, self._access.client, self._access.turn_headers(session, self.id)
@@ -195,8 +194,10 @@ class TurnRun:
                         self._count(event)
                     elif isinstance(event, RateLimits):
                         session.rate_limits = event.snapshot
+                        if self._uncounted is None:
+                            # A response without usage: one that failed, or whose server does not count.
+                            self._tell_limits()
                     elif isinstance(event, Retrying):
-                        self._tell_limits()
                         self._error(TurnError(message=event.message, codex_error_info=event.info, additional_details=event.details), retry=True)
                         response.begin_again()
                     else:
@@ -205,22 +206,22 @@ class TurnRun:
                         # The clients are behind: leave the rest in the socket, so that TCP holds the model up.
                         await session.link.ready()
             await response.finish_calls()
-            told = True
-            self._tell_usage()
-        except ModelError as error:
-            told = True
-            if isinstance(error, ContextWindowError):
-                self._tell_limits()
-                session.needs_compaction = True
-                self._tell_usage(force=True)
+            if self._uncounted is not None:
+                self._tell_usage()
             else:
+                self._tell_diff()
+        except ContextWindowError:
+            session.needs_compaction = True
+            self._tell_usage(force=True)
+            raise
+        except asyncio.CancelledError:
+            # Interrupted or steered: what is known of usage and limits is told all the same.
+            await response.abandon()
+            if self._uncounted is not None:
+                self._tell_usage()
+            elif response.begun:
                 self._tell_limits()
             raise
-        finally:
-            if not told:
-                await response.abandon()
-                # Interrupted or steered: what is known of usage and limits is told all the same.
-                self._tell_usage() if self._uncounted else self._tell_limits()
         limit = session.settings.auto_compact_limit
         if limit and session.last_usage.total_tokens >= limit:
             session.needs_compaction = True
@@ -261,6 +262,10 @@ class TurnRun:
                 TokenUsageUpdated(thread_id=session.id, turn_id=self.id, token_usage=session.usage_notice()),
             )
         self._tell_limits()
+        self._tell_diff()
+
+    def _tell_diff(self) -> None:
+        session = self._session
         diff = self._scope.diff.render()
         if diff:
             session.notify("turn/diff/updated", TurnDiffUpdated(thread_id=session.id, turn_id=self.id, diff=diff))

@@ -1,0 +1,46 @@
+# All set-up is done by the targets themselves: a machine needs Python 3.11 or newer (with venv) and make.
+#
+#   make demo       three threads at work, one worker killed, nothing lost (README has the variables)
+#   make test       the tests; ARGS="-k name" is passed to pytest
+#   make lint       ruff check and ruff format --check
+#   make types      mypy
+#   make contracts  who may import whom
+#   make traces     recordings replayed, where there are any (RECORDINGS=DIR)
+#   make check      all of these
+#   make setup      only the virtual environment
+#   make clean      remove what these have made
+
+VENV ?= .venv
+STAMP := $(VENV)/.installed
+CHECK := VENV='$(VENV)' scripts/check
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types contracts traces check clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup: $(STAMP)
+
+# Made anew whenever the dependencies may have changed.
+$(STAMP): pyproject.toml scripts/make_environment
+	@scripts/make_environment '$(VENV)'
+	@touch '$@'
+
+demo: $(STAMP)
+	@'$(VENV)/bin/python' scripts/demo.py $(ARGS)
+
+test: $(STAMP)
+	@$(CHECK) tests $(ARGS)
+
+lint types contracts traces: $(STAMP)
+	@$(CHECK) $@
+
+check: $(STAMP)
+	@$(CHECK)
+
+clean:
+	if [ -e '$(VENV)/pyvenv.cfg' ]; then rm -rf '$(VENV)'; fi
+	rm -rf build dist *.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -not -path './.git/*' -exec rm -rf {} +

@@ -1,0 +1,72 @@
+"""The whole server for tests: a scripted model, a home, a workspace, and a factory of servers that leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelserver.embedded import ModelServer, scripted_model
+from running_server import Marked, RunningServer, runtime_folder, write_config
+
+
+@pytest.fixture(scope="session")
+def scripted() -> Iterator[ModelServer]:
+    """One for the session: a start costs half a second."""
+    with scripted_model() as server:
+        yield server
+
+
+@pytest.fixture
+def model(scripted: ModelServer) -> ModelServer:
+    """The scripted model, with no requests in its log."""
+    scripted.clear()
+    return scripted
+
+
+@pytest.fixture
+def home(tmp_path: Path, model: ModelServer) -> Path:
+    path = tmp_path / "home"
+    path.mkdir()
+    write_config(path, model.url)
+    return path
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    path = tmp_path / "workspace"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def marked(home: Path) -> Iterator[Marked]:
+    """The environment of this test's servers and whatever else it starts."""
+    with runtime_folder() as runtime:
+        environment = Marked(home, runtime)
+        try:
+            yield environment
+        finally:
+            environment.end()
+
+
+@pytest.fixture
+def server(marked: Marked, workspace: Path) -> Iterator[Callable[..., RunningServer]]:
+    """Starts servers: `server("-c", "bulkhead.restart_limit=2")`. Each has shaken hands with its client.
+
+    At the end they are closed, and no process of theirs may be left.
+    """
+    with contextlib.ExitStack() as servers:
+
+        def start(*arguments: str, initialize: bool = True, **options: Any) -> RunningServer:
+            running = servers.enter_context(RunningServer(*arguments, marked=marked, cwd=workspace, **options))
+            if initialize:
+                running.initialize(experimentalApi=True)
+            return running
+
+        yield start
+    left = marked.end()
+    assert not left, f"{len(left)} processes were left"
