@@ -256,7 +256,7 @@ def runtime_folder() -> Any:
 def write_config(home: Path, url: str, extra: Mapping[str, str] | None = None) -> None:
     """A config.toml whose only provider is the scripted model at `url`."""
     lines = [
-        'model = "gpt-5"',
+        'model = "gpt-6.1-sol"',
         'model_provider = "scripted"',
         *(f"{key} = {value}" for key, value in (extra or {}).items()),
         "[model_providers.scripted]",

@@ -1,0 +1,396 @@
+"""What the supervisor promises, each promise by its number; see docs/architecture.md."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.link import Record, pack_record
+from protocol_client import RpcError
+from running_server import LOOK_S, PATIENCE_S, await_ends, command_line, resident_kib
+from supervisor import obituary
+from turn_ledger import TurnLedger, words
+
+QUICK_HANGS = ("-c", "bulkhead.hang_silence_ms=300", "-c", "bulkhead.hang_grace_ms=300")
+MANY_DEATHS = ("-c", "bulkhead.restart_limit=1000")
+STEADY = 400
+STEADY_SCRIPT = f"!stream {STEADY} 0.004"
+"""A stream that lasts about 2 s: long enough for whatever is done to others meanwhile."""
+
+
+def ledger_of(client):
+    ledger = TurnLedger()
+    for line in list(client.lines):
+        ledger.take(line)
+    return ledger
+
+
+def await_file(path: Path) -> str:
+    """The text of a file that a command writes, once it ends with a newline."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (path.exists() and path.read_text().endswith("\n")):
+        assert time.monotonic() < deadline, f"{path} was not written"
+        time.sleep(LOOK_S)
+    return path.read_text()
+
+
+def user_texts(request):
+    return [
+        part["text"]
+        for item in request.body["input"]
+        if item.get("role") == "user"
+        for part in item["content"]
+        if "text" in part
+    ]
+
+
+def test_1_every_event_once_and_in_order_over_any_number_of_deaths(server):
+    client = server(*MANY_DEATHS)
+    dying, living = client.start_thread(), client.start_thread()
+    steady = client.begin_turn(living, STEADY_SCRIPT)
+    ended = []
+    for number in (signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM):
+        since = client.mark()
+        turn = client.begin_turn(dying, STEADY_SCRIPT)
+        client.first_delta(dying, since=since)
+        client.kill_worker(dying, number)
+        assert client.end_of(turn)["status"] == "failed"
+        ended.append(turn)
+    last = client.begin_turn(dying, "!stream 100")
+    client.end_of(last)
+    assert client.end_of(steady)["status"] == "completed"
+
+    ledger = TurnLedger()
+    ledger.expect(last, words(100))
+    for turn in (*ended, steady):
+        ledger.expect(turn, words(STEADY))
+    for line in list(client.lines):
+        ledger.take(line)
+    ledger.settle()
+    assert [ledger.turns[turn].said != "" for turn in ended] == [True] * 3
+    assert ledger.turns[steady].said == words(STEADY)
+
+
+def test_2_a_turn_whose_worker_dies_fails_once_with_the_reason_and_is_not_run_again(server, model):
+    client = server()
+    thread = client.start_thread()
+    client.turn(thread, "The first turn.\n!say hello")
+    since = client.mark()
+    turn = client.begin_turn(thread, "The second turn.\n!stream 400 0.01")
+    client.first_delta(thread, since=since)
+    pid = client.kill_worker(thread)
+
+    error = client.wait_for("error", since=since).params
+    end = client.end_of(turn)
+    assert end["status"] == "failed"
+    assert "SIGKILL" in end["error"]["message"]
+    assert error["error"]["message"] == end["error"]["message"]
+    assert (error["threadId"], error["turnId"], error["willRetry"]) == (thread, turn, False)
+    assert str(pid) in end["error"]["additionalDetails"]
+
+    told = client.turn(thread, "The third turn.\n!say hello again")
+    assert told[-1]["params"]["turn"]["status"] == "completed"
+    first, second, third = model.requests()
+    assert "The second turn.\n!stream 400 0.01" in user_texts(second)
+    texts = [text.partition("\n")[0] for text in user_texts(third) if text.startswith("The ")]
+    assert texts == ["The first turn.", "The second turn.", "The third turn."]
+    assert any("hello" in str(item) for item in third.body["input"] if item.get("role") == "assistant")
+    stored = client.request("thread/read", {"threadId": thread, "includeTurns": True})["thread"]["turns"]
+    assert [turn["status"] for turn in stored] == ["completed", "failed", "completed"]
+    assert stored[1]["error"]["message"] == end["error"]["message"]
+    assert client.ends_of(turn) == [end]
+
+
+def test_2_a_turn_that_is_interrupted_before_it_could_begin_ends_all_the_same(server):
+    client = server()
+    thread = client.start_thread()
+    os.kill(client.worker(thread), signal.SIGSTOP)
+    start = client.send_turn(thread, "!stream 5")
+    interrupt = client.start_request("turn/interrupt", {"threadId": thread, "turnId": ""})
+    client.request("model/list", {})  # both have been passed on: requests are read in their order
+    os.kill(client.worker(thread), signal.SIGCONT)
+    turn = client.result(start)["turn"]["id"]
+    client.result(interrupt)
+    assert client.end_of(turn)["status"] == "interrupted"
+    assert client.turn(thread, "!say on we go")[-1]["params"]["turn"]["status"] == "completed"
+    ledger_of(client).settle()
+
+
+def test_3_a_command_that_its_worker_never_took_is_run_once_by_the_next(server, workspace):
+    client = server()
+    thread = client.start_thread()
+    os.kill(client.worker(thread), signal.SIGSTOP)  # so it certainly dies before it takes the command
+    start = client.send_turn(thread, "!run echo ran >> ran.txt\n!then\n!say done")
+    client.request("model/list", {})
+    client.kill_worker(thread)
+    turn = client.result(start)["turn"]["id"]
+    assert client.end_of(turn)["status"] == "completed"
+    assert (workspace / "ran.txt").read_text() == "ran\n"
+    assert client.row(thread)["epoch"] == 2
+    ledger_of(client).settle()
+
+
+def test_3_a_command_is_never_run_twice_whenever_its_worker_dies(server, workspace):
+    client = server(*MANY_DEATHS)
+    threads = [client.start_thread() for _ in range(12)]
+    workers = [client.worker(thread) for thread in threads]
+    starts = []
+    for number, (thread, worker) in enumerate(zip(threads, workers, strict=True)):
+        script = f"!run echo ran >> ran{number}.txt\n!then\n!say done"
+        starts.append(client.send_turn(thread, script))
+        time.sleep(number * 0.002)  # from "not taken yet" to "the command runs"
+        os.kill(worker, signal.SIGKILL)
+    turns = [client.result(start)["turn"]["id"] for start in starts]
+    statuses = [client.end_of(turn)["status"] for turn in turns]
+    for number, status in enumerate(statuses):
+        file = workspace / f"ran{number}.txt"
+        runs = file.read_text().count("ran") if file.exists() else 0
+        assert runs == 1 if status == "completed" else runs <= 1, (number, status)
+    assert "completed" in statuses
+    ledger_of(client).settle()
+
+
+def test_4_what_a_client_saw_is_stored_and_a_torn_end_of_the_log_is_cut(server):
+    client = server()
+    thread = client.start_thread()
+    turn = client.begin_turn(thread, "!run echo seen\n!then\n!stream 400 0.01")
+    client.first_delta(thread)
+    pid = client.worker(thread)
+    os.kill(pid, signal.SIGSTOP)
+    [log] = Path(client.record.directory, "events").glob(f"{thread}.*")
+    with log.open("ab") as file:  # a write that SIGKILL cut off in the middle
+        file.write(pack_record(Record.EVENTS, 0, b'{"method":"item/agentMessage/delta","params":{}}\n')[:-7])
+    os.kill(pid, signal.SIGKILL)
+    assert client.end_of(turn)["status"] == "failed"
+
+    ledger = ledger_of(client)
+    assert words(400).startswith(ledger.turns[turn].said)
+    seen = [
+        line.params["item"]["id"]
+        for line in client.received("item/completed")
+        if line.params["item"]["type"] == "commandExecution"
+    ]
+    [stored] = client.request("thread/read", {"threadId": thread, "includeTurns": True})["thread"]["turns"]
+    assert seen
+    assert [item["id"] for item in stored["items"] if item["type"] == "commandExecution"] == seen
+    assert not log.exists()
+
+
+RECORDS = st.lists(
+    st.tuples(st.sampled_from([Record.EVENTS, Record.REPLY, Record.STATUS]), st.integers(0, 2**64 - 1), st.binary(max_size=60)),
+    max_size=12,
+)
+
+
+@given(spoken=RECORDS, data=st.data())
+def test_4_any_cut_of_a_log_yields_whole_records_from_where_the_client_is(spoken, data):
+    whole = [pack_record(*record) for record in spoken]
+    rotated_at = data.draw(st.integers(0, len(whole)), label="records before the log was begun anew")
+    base = sum(map(len, whole[:rotated_at]))
+    log = b"".join(whole[rotated_at:])
+    if rotated_at:
+        rotation = pack_record(Record.ROTATED, base, b"")
+        whole.insert(rotated_at, rotation)
+        log = rotation + log
+    # The client has everything that was in an earlier log, and whole records of this one.
+    heard = data.draw(st.integers(rotated_at, len(whole)), label="records heard")
+    cut = data.draw(st.integers(0, len(log)), label="cut")
+    received = sum(map(len, whole[:heard]))
+
+    told = [pack_record(kind, key, body) for kind, key, body, _ in obituary.unheard(log[:cut], received)]
+    sizes = [size for *_, size in obituary.unheard(log[:cut], received)]
+
+    assert told == whole[heard : heard + len(told)]
+    assert sizes == [len(record) for record in told]
+    rest = cut - (received - base)
+    missing = whole[heard + len(told) : heard + len(told) + 1]
+    assert not missing or sum(sizes) + len(missing[0]) > rest
+
+
+def test_5_what_happens_to_other_threads_changes_nothing_for_a_quiet_one(server, workspace):
+    client = server(*QUICK_HANGS, *MANY_DEATHS)
+    quiet, killed, hung, flood = (client.start_thread() for _ in range(4))
+    steady = client.begin_turn(quiet, STEADY_SCRIPT)
+    others = {thread: client.begin_turn(thread, STEADY_SCRIPT) for thread in (killed, hung)}
+    others[flood] = client.begin_turn(flood, "!run head -c 30000000 /dev/zero | tr '\\0' x\n!then\n!stream 3000")
+    client.first_delta(killed)
+    client.kill_worker(killed)
+    client.first_delta(hung)
+    client.kill_worker(hung, signal.SIGSTOP)
+
+    assert client.end_of(steady)["status"] == "completed"
+    ends = {thread: client.end_of(turn)["status"] for thread, turn in others.items()}
+    assert ends == {killed: "failed", hung: "failed", flood: "completed"}
+    ledger = ledger_of(client)
+    ledger.settle()
+    assert ledger.turns[steady].said == words(STEADY)
+    assert ledger.turns[others[flood]].said == words(3000)
+    assert [client.row(thread)["epoch"] for thread in (quiet, flood, killed)] == [1, 1, 2]
+
+
+READERS_THREADS = 30
+WORDS_EACH = 3000
+CREDIT = 64 * 1024
+RSS_BUDGET_KIB = READERS_THREADS * CREDIT * 2 // 1024 + 4096
+"""A thread's window may be in the front twice, as frames and as lines in the outbox; 4 MiB are for the chunk being
+written, for what the allocator keeps, and for the interpreter. Without bounds it would be 20 MiB more than that."""
+
+
+def test_5_and_10_a_client_that_does_not_read_costs_a_window_a_thread_and_loses_nothing(server):
+    client = server()
+    threads = [client.start_thread() for _ in range(READERS_THREADS)]
+    for thread in threads:
+        client.turn(thread, "!say warm")
+    before = resident_kib(client.pid)
+    client.stop_reading()
+    starts = [client.send_turn(thread, f"!stream {WORDS_EACH}") for thread in threads]
+    logs = Path(client.record.directory, "events")
+    deadline = time.monotonic() + PATIENCE_S
+    # A worker stops when its window is in its log, or more: then the client's pipe is what it waits for.
+    while sum(file.stat().st_size >= CREDIT for file in logs.iterdir()) < READERS_THREADS:
+        assert time.monotonic() < deadline, [file.stat().st_size for file in logs.iterdir()]
+        time.sleep(LOOK_S)
+    stalled = resident_kib(client.pid)
+    client.operate("ps")  # operators are not held up
+    client.read_again()
+
+    turns = [client.result(start)["turn"]["id"] for start in starts]
+    peak = stalled
+    for turn in turns:
+        assert client.end_of(turn)["status"] == "completed"
+        peak = max(peak, resident_kib(client.pid))
+    assert peak - before < RSS_BUDGET_KIB
+    for turn in turns:
+        assert client.text_of(turn) == words(WORDS_EACH)
+    ledger_of(client).settle()
+
+
+def test_6_a_worker_that_hangs_in_a_turn_is_found_and_ended(server):
+    client = server(*QUICK_HANGS)
+    thread, idle = client.start_thread(), client.start_thread()
+    asleep = client.worker(idle)
+    os.kill(asleep, signal.SIGSTOP)  # nobody asks an idle worker for a sign of life
+    turn = client.begin_turn(thread, STEADY_SCRIPT)
+    client.first_delta(thread)
+    pid = client.kill_worker(thread, signal.SIGSTOP)
+    end = client.end_of(turn)
+    assert end["status"] == "failed"
+    assert "hung" in end["error"]["message"]
+    assert Path(client.record.directory, "stacks", str(pid)).exists()
+    assert client.turn(thread, "!say on we go")[-1]["params"]["turn"]["status"] == "completed"
+    assert client.worker(thread) != pid
+
+    assert client.worker(idle) == asleep
+    os.kill(asleep, signal.SIGCONT)
+    assert client.turn(idle, "!say well slept")[-1]["params"]["turn"]["status"] == "completed"
+    assert client.row(idle)["epoch"] == 1
+
+
+def test_6_a_worker_that_hangs_in_python_leaves_its_stack(server, workspace):
+    """The worker is made to hang by a rollout lock that somebody else holds; see rollouts.lock."""
+    client = server(*QUICK_HANGS)
+    thread = client.start_thread()
+    pid = client.worker(thread)
+    os.kill(pid, signal.SIGUSR1)
+    file = Path(client.record.directory, "stacks", str(pid))
+    deadline = time.monotonic() + PATIENCE_S
+    while b"most recent call first" not in file.read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(LOOK_S)
+    assert client.turn(thread, "!say still here")[-1]["params"]["turn"]["status"] == "completed"
+    assert client.worker(thread) == pid
+
+
+def test_7_a_thread_whose_worker_keeps_dying_is_quarantined_alone_until_released(server):
+    client = server("-c", "bulkhead.restart_limit=2")
+    poisoned, healthy = client.start_thread(), client.start_thread()
+    client.turn(poisoned, "!say before")
+    for epoch in (1, 2, 3):
+        client.await_row(poisoned, lambda row, epoch=epoch: row["epoch"] == epoch and row["state"] == "idle")
+        client.kill_worker(poisoned)
+    assert client.await_row(poisoned, lambda row: row["state"] == "quarantined")["pid"] is None
+
+    for method, params in (("turn/start", {"input": []}), ("thread/read", {}), ("thread/resume", {})):
+        with pytest.raises(RpcError, match="quarantined") as refusal:
+            client.request(method, {"threadId": poisoned, **params})
+        assert f"bulkhead restart {poisoned}" in refusal.value.message
+        assert "SIGKILL" in refusal.value.message
+    assert client.turn(healthy, "!say fine")[-1]["params"]["turn"]["status"] == "completed"
+
+    client.operate("restart", thread=poisoned)
+    assert client.turn(poisoned, "!say after")[-1]["params"]["turn"]["status"] == "completed"
+    stored = client.request("thread/read", {"threadId": poisoned, "includeTurns": True})["thread"]["turns"]
+    assert len(stored) == 2
+
+
+def test_7_ends_that_an_operator_wanted_do_not_count(server):
+    client = server("-c", "bulkhead.restart_limit=0")
+    thread = client.start_thread()
+    for epoch in (1, 2, 3):
+        since = client.mark()
+        turn = client.begin_turn(thread, STEADY_SCRIPT)
+        client.first_delta(thread, since=since)
+        assert client.operate("kill", thread=thread)["epoch"] == epoch
+        assert "killed by operator" in client.end_of(turn)["error"]["message"]
+        client.await_row(thread, lambda row, epoch=epoch: row["epoch"] == epoch + 1)
+    assert client.operate("restart", thread=thread)["epoch"] == 5
+    assert client.turn(thread, "!say still here")[-1]["params"]["turn"]["status"] == "completed"
+
+
+def test_8_one_incarnation_writes_a_thread(server):
+    first, second = server(*MANY_DEATHS), server()
+    thread = first.start_thread()
+    first.turn(thread, "!say one")
+    for number in (2, 3):
+        with pytest.raises(RpcError, match="already has an active writer"):
+            second.request("thread/resume", {"threadId": thread})
+        first.kill_worker(thread)
+        first.turn(thread, f"!say {number}")
+    with pytest.raises(RpcError, match="already has an active writer"):
+        second.request("thread/resume", {"threadId": thread})
+    assert first.row(thread)["epoch"] == 3
+    first.close()
+    resumed = second.request("thread/resume", {"threadId": thread})["thread"]
+    assert [turn["status"] for turn in resumed["turns"]] == ["completed"] * 3
+
+
+def test_9_a_turn_is_on_the_disk_before_its_end_is_told(server, tmp_path):
+    pass
+
+
+def test_11_when_the_front_dies_nothing_is_left(server, marked, workspace):
+    client = server()
+    threads = [client.start_thread() for _ in range(3)]
+    for number, thread in enumerate(threads):
+        script = f"!run setsid sleep 1000 & sleep 1000 & echo $! > pid{number}.txt; wait"
+        client.begin_turn(thread, script)
+    for number in range(3):
+        await_file(workspace / f"pid{number}.txt")
+    everything = marked.processes()
+    sleepers = [pid for pid in everything if b"sleep" in command_line(pid)]
+    assert len(sleepers) >= 6
+    assert {client.worker(thread) for thread in threads} < everything
+    assert client.zygote in everything
+    await_ends(everything, ended=lambda: os.kill(client.pid, signal.SIGKILL))
+    assert not marked.processes()
+
+
+def test_11_the_death_of_the_zygote_harms_no_thread(server, marked):
+    client = server()
+    thread = client.start_thread()
+    turn = client.begin_turn(thread, STEADY_SCRIPT)
+    client.first_delta(thread)
+    worker, zygote = client.worker(thread), client.zygote
+    await_ends([zygote], ended=lambda: os.kill(zygote, signal.SIGKILL))
+    another = client.start_thread()
+    assert client.turn(another, "!say hello")[-1]["params"]["turn"]["status"] == "completed"
+    assert client.end_of(turn)["status"] == "completed"
+    assert client.text_of(turn) == words(STEADY)
+    assert client.worker(thread) == worker
+    assert client.zygote != zygote
