@@ -18,7 +18,7 @@ KILL_AFTER_REAL = 8  # a real model's pieces are larger, and its answer may be s
 
 
 class Story(msgspec.Struct, frozen=True):
-    """One thread: its repository's files, and one prompt a turn. `proof` must be in the last turn's answer or request."""
+    """One thread: its repository's files, and one prompt a turn. `proof`: the word that its model has to know at the end."""
 
     name: str
     files: dict[str, str]
@@ -27,7 +27,9 @@ class Story(msgspec.Struct, frozen=True):
 
 
 MEAN = "def mean(values):\n    return sum(values) // len(values)\n"
-CHECK = 'from mean import mean\n\nassert mean([1, 2]) == 1.5, f"mean([1, 2]) is {mean([1, 2])}"\nprint("ok")\n'
+CHECK = (
+    'from mean import mean\n\nassert mean([1, 2]) == 1.5, f"mean([1, 2]) is {mean([1, 2])}"\nprint("ok")\n'
+)
 POEM = "three small boats\nset out at night\none struck a rock\ntwo kept the light\n"
 
 
@@ -91,7 +93,7 @@ def scripted(code_word: str) -> tuple[Story, ...]:
 !then
 {stream}""",
         """Your process was killed. Are the notes and our conversation still there?
-!run sha256sum -c - <<< "$(sha256sum notes.md)"
+!run cat notes.md
 !then
 !stream 24 0.02""",
     )
@@ -103,13 +105,15 @@ def scripted(code_word: str) -> tuple[Story, ...]:
 
 
 def natural(code_word: str) -> tuple[Story, ...]:
-    long = "Then write about 400 words, in plain prose, about what a good test is. Use no tools for that part."
+    long = (
+        "Then write about 400 words, in plain prose, about what a good test is. Use no tools for that part."
+    )
     return (
         Story(
             "atlas",
             {"mean.py": MEAN, "check.py": CHECK},
             (
-                f"Run `{sys.executable} check.py`, mend mean.py with apply_patch so that it passes, and run it again.",
+                f"Run `{sys.executable} check.py`, mend mean.py so that it passes, and run it again.",
                 f"Run `{sys.executable} check.py` once more. {long}",
             ),
         ),
@@ -117,8 +121,7 @@ def natural(code_word: str) -> tuple[Story, ...]:
             "birch",
             {"poem.txt": POEM},
             (
-                "Write words.py, which prints how many words a file has, with apply_patch, and run it with "
-                f"{sys.executable} on poem.txt.",
+                f"Write words.py, which prints how many words a file has, and run it with {sys.executable} on poem.txt.",
                 f"Run it once more. {long}",
             ),
         ),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-import time
+import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from demo_screen import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Screen, plain
 from demo_story import Story
 
 _WORD = re.compile(r"\bw(\d{4})\b")
-_SHELL = re.compile(r"^\S*bash -l?c ")
+_PYTHON = re.compile(r"\S*/(python[\d.]*)")
 TAIL = 60  # characters of the newest text shown
 
 
@@ -34,7 +35,9 @@ class Turn(msgspec.Struct):
 
     def whole(self) -> bool:
         """Whether the pieces of each finished message make up exactly its text."""
-        return bool(self.texts) and all("".join(self.said.get(item, ())) == text for item, text in self.texts.items())
+        return bool(self.texts) and all(
+            "".join(self.said.get(item, ())) == text for item, text in self.texts.items()
+        )
 
     def words(self) -> list[int]:
         """The numbers of the numbered words that came piece by piece."""
@@ -96,7 +99,9 @@ class DemoThread:
             case "item/completed":
                 self._completed(params["item"], screen)
             case "error" if params.get("willRetry"):
-                screen.tell(self.story.name, f"the model is asked again: {plain(params['error']['message'])}", YELLOW)
+                screen.tell(
+                    self.story.name, f"the model is asked again: {plain(params['error']['message'])}", YELLOW
+                )
             case "turn/completed":
                 self._ended(params["turn"], message.at, screen)
             case _:
@@ -113,10 +118,12 @@ class DemoThread:
         if item["type"] == "agentMessage":
             self.turn.texts[item["id"]] = item["text"]
         elif item["type"] == "commandExecution":
-            output = plain(item.get("aggregatedOutput") or "")
+            output = (item.get("aggregatedOutput") or "").strip()
             self.turn.outputs.append(output)
-            last = output if len(output) <= TAIL else f"...{output[-TAIL:]}"
-            screen.tell(name, f"turn {number}  $ {_command(item)}  -> exit {item.get('exitCode')}  {last}", CYAN)
+            last = _short(output.rpartition("\n")[2])
+            screen.tell(
+                name, f"turn {number}  $ {_command(item)}  -> exit {item.get('exitCode')}  {last}", CYAN
+            )
         elif item["type"] == "fileChange":
             screen.tell(name, f"turn {number}  patch {_files(item)}  -> {item['status']}", CYAN)
 
@@ -160,14 +167,16 @@ class DemoThread:
 
 def _command(item: dict[str, Any]) -> str:
     """The command without the shell around it, with short names for what is long."""
-    words = _SHELL.sub("", plain(item["command"])).strip("'\"")
-    words = re.sub(r"\S*/(python[\d.]*)", r"\1", words)
-    return words if len(words) <= TAIL else f"{words[:TAIL]}..."
+    command = item["command"]
+    with suppress(ValueError):
+        command = shlex.split(command)[-1]
+    return _short(_PYTHON.sub(r"\1", command))
+
+
+def _short(text: str) -> str:
+    text = plain(text)
+    return text if len(text) <= TAIL else f"{text[:TAIL]}..."
 
 
 def _files(item: dict[str, Any]) -> str:
     return ", ".join(Path(change["path"]).name for change in item["changes"])
-
-
-def now() -> float:
-    return time.monotonic()

@@ -1,12 +1,5 @@
-"""Our own version, as the installed package says."""
-
-from __future__ import annotations
-
-from importlib.metadata import PackageNotFoundError, version
+"""Our own version; the package takes it from here, so that nothing has to look it up at start."""
 
 __all__ = ["VERSION"]
 
-try:
-    VERSION = version("bulkhead")
-except PackageNotFoundError:  # run from a checkout without installing
-    VERSION = "0+unknown"
+VERSION = "0.1.0"

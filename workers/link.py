@@ -49,6 +49,7 @@ class Link:
         self._unsent: deque[bytes] = deque()
         self._flushing = False
         self._armed = False
+        self._closed = False
         self._open = asyncio.Event()
         self._calls: dict[int, asyncio.Future[bytes]] = {}
         self._call_numbers = itertools.count(1)
@@ -141,7 +142,7 @@ class Link:
 
     def _drain(self) -> None:
         self._armed = False
-        while True:
+        while not self._closed:
             try:
                 head, payload = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
@@ -162,6 +163,7 @@ class Link:
         """Send what can be sent and go; the rest is in the log."""
         with suppress(OSError):
             self.flush()
+        self._closed = True
         self._loop.remove_reader(self._socket.FD)
         self._socket.close()
         self._context.term()

@@ -272,6 +272,10 @@ class ThreadService:
         session = self._loaded()
         _check_input(params.input)
         running = self._turn
+        if running is not None and running.ending and running.task is not None:
+            # Input for a turn that is being interrupted would be lost: it is for the next one.
+            await asyncio.wait((running.task,))
+            running = self._turn
         if running is not None:
             # As the peer: a turn/start while a turn runs steers it.
             session.override(params)
@@ -304,7 +308,7 @@ class ThreadService:
     async def _steer(self, key: int, command: Command) -> None:
         params = decode_params(command.params, TurnSteerParams)
         self._loaded()
-        if self._turn is None:
+        if self._turn is None or self._turn.ending:
             raise rpc.RpcError("no active turn to steer")
         if params.expected_turn_id != self._turn.id:
             raise rpc.RpcError(
@@ -319,7 +323,7 @@ class ThreadService:
     async def _interrupt(self, key: int, command: Command) -> None:
         params = decode_params(command.params, TurnInterruptParams)
         self._loaded()
-        if self._turn is None:
+        if self._turn is None or self._turn.over:
             raise rpc.RpcError("no active turn to interrupt")
         if params.turn_id and params.turn_id != self._turn.id:
             raise rpc.RpcError(f"expected active turn id {params.turn_id} but found {self._turn.id}")

@@ -79,6 +79,7 @@ class TurnRun:
         self._stream: asyncio.Task[bool] | None = None
         self._started_ms = now_ms()
         self._uncounted: TokenUsage | None = None
+        self._begun = False
         self._interrupting = False
         self._on_interrupted: list[Callable[[], None]] = []
         self.turn = Turn(id=self.id, root_turn_id=self.id, status="inProgress")
@@ -90,6 +91,15 @@ class TurnRun:
     def start(self, ended: Callable[[], None]) -> None:
         self.task = asyncio.ensure_future(self._run())
         self.task.add_done_callback(lambda _: ended())
+
+    @property
+    def ending(self) -> bool:
+        """Whether it takes no more input: it is being interrupted, or over."""
+        return self._interrupting or self.over
+
+    @property
+    def over(self) -> bool:
+        return self.task is not None and self.task.done()
 
     def steer(self, items: list[UserInput], client_id: str | None) -> None:
         """More input for the running turn: what the model is saying is dropped, and it is asked again."""
@@ -103,19 +113,24 @@ class TurnRun:
         self._on_interrupted.append(reply)
         if not self._interrupting and self.task is not None:
             self._interrupting = True
-            self.task.cancel()
+            if self._begun:  # a task that is cancelled before its first step says nothing, not even its end
+                self.task.cancel()
 
     # --- the life of the turn ------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
         session = self._session
         try:
+            self._begun = True
             self._begin()
+            if self._interrupting:
+                raise asyncio.CancelledError
             await self._work()
             self._end("completed")
         except ModelError as error:
             self._fail(error)
         except (asyncio.CancelledError, TurnCancelled):
+            self._interrupting = True
             # Shielded from a second cancellation: the end is said exactly once.
             await asyncio.shield(asyncio.ensure_future(self._interrupted()))
         session.updated_at = int(time.time())

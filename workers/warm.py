@@ -13,15 +13,23 @@ from collections.abc import Awaitable
 
 import msgspec
 import uvloop
-import zmq
 
 from config.document import Document
+from protocol import rpc, threads
+from protocol.items import TextInput, UserMessageItem
+from protocol.link import Adopt
 from protocol.policy import DangerFullAccess
+from protocol.refusal import decode_params
+from protocol.turns import TurnStartParams
 from rollouts.catalog import Catalog
+from rollouts.ids import new_id
 from sandbox_backends.planner import plan
 from sandbox_backends.registry import default_registry
 from sandbox_backends.runner import run_with_plan
 from workers import models, process
+from workers.link import Link
+from workers.session import Session
+from workers.toolbox import Toolbox
 from workers.tools import command_actions, patch
 
 __all__ = ["play"]
@@ -36,10 +44,10 @@ def play() -> None:
     for name in registry.names:
         registry.capability(name)
     with tempfile.TemporaryDirectory(prefix="bulkhead-warm-") as folder:
-        _files(folder)
         loop = uvloop.new_event_loop()
         asyncio.set_event_loop(loop)
         try:
+            _thread(folder, loop)
             loop.run_until_complete(_command(folder))
         finally:
             asyncio.set_event_loop(None)
@@ -47,16 +55,31 @@ def play() -> None:
     assert process.run  # the way in of every worker, imported with all that it needs
 
 
-def _files(folder: str) -> None:
-    msgspec.json.decode(msgspec.json.encode(Document()), type=Document)
+def _thread(folder: str, loop: asyncio.AbstractEventLoop) -> None:
+    """A thread's start with all its decoders and encoders, on a link that nobody listens to."""
+    link = Link(b"warm", "inproc://nobody", loop)
+    link.begin(1, os.path.join(folder, "events"))
+    document = msgspec.json.decode(msgspec.json.encode(Document()), type=Document)
+    adopt = msgspec.json.decode(
+        msgspec.json.encode(Adopt(role="thread", thread_id=new_id(), home=folder, scratch=folder)), type=Adopt
+    )
+    params = decode_params(msgspec.Raw(b"{}"), threads.ThreadStartParams)
+    session = Session.start(adopt, link, document, params)
+    rpc.result_line(b"1", session.loaded(threads.ThreadStartResponse))
+    session.tell_facts()
+    session.remember_context()
+    session.item_completed("turn", UserMessageItem(id="item", content=[TextInput(text="hello")]))
+    session.store(session.stored_settings("turn"))
+    decode_params(msgspec.Raw(b'{"threadId":"x","input":[{"type":"text","text":"y"}]}'), TurnStartParams)
+    Toolbox().definitions(session)
+    session.close()
     patch.wire_changes(patch.verify(patch.parse(_PATCH), folder))
     command_actions.actions_of(["/bin/bash", "-lc", "ls"])
     catalog = Catalog(folder)
+    catalog.list(threads.ThreadListParams())
     catalog.close()
-    context = zmq.Context(1)
-    socket = context.socket(zmq.DEALER)
-    socket.close(0)
-    context.term()
+    link.flush()
+    link.close()
 
 
 async def _command(folder: str) -> None:
