@@ -86,7 +86,9 @@ class MentionInput(Wire, kw_only=True, tag_field="type", tag="mention"):
     path: str
 
 
-UserInput = TextInput | ImageInput | LocalImageInput | AudioInput | LocalAudioInput | SkillInput | MentionInput
+UserInput = (
+    TextInput | ImageInput | LocalImageInput | AudioInput | LocalAudioInput | SkillInput | MentionInput
+)
 
 
 # --- what a command is seen to do ---------------------------------------------------------------

@@ -24,7 +24,16 @@ import msgspec
 
 from protocol import models, notifications, session, threads, turns
 
-__all__ = ["METHODS", "NOTIFICATIONS", "SERVER_REQUESTS", "Method", "Notification", "Order", "Owner", "ServerRequest"]
+__all__ = [
+    "METHODS",
+    "NOTIFICATIONS",
+    "SERVER_REQUESTS",
+    "Method",
+    "Notification",
+    "Order",
+    "Owner",
+    "ServerRequest",
+]
 
 
 class Owner(Enum):
@@ -73,9 +82,13 @@ _METHODS = (
     Method("thread/resume", threads.ThreadResumeParams, threads.ThreadResumeResponse, _WORKER, _THREAD),
     Method("thread/read", threads.ThreadReadParams, threads.ThreadReadResponse, _WORKER, _THREAD),
     Method("thread/list", threads.ThreadListParams, threads.ThreadListResponse, _CATALOG, _NONE),
-    Method("thread/loaded/list", threads.ThreadLoadedListParams, threads.ThreadLoadedListResponse, _FRONT, _NONE),
+    Method(
+        "thread/loaded/list", threads.ThreadLoadedListParams, threads.ThreadLoadedListResponse, _FRONT, _NONE
+    ),
     Method("thread/archive", threads.ThreadArchiveParams, threads.ThreadArchiveResponse, _FRONT, _THREAD),
-    Method("thread/unarchive", threads.ThreadUnarchiveParams, threads.ThreadUnarchiveResponse, _FRONT, _THREAD),
+    Method(
+        "thread/unarchive", threads.ThreadUnarchiveParams, threads.ThreadUnarchiveResponse, _FRONT, _THREAD
+    ),
     Method("thread/name/set", threads.ThreadSetNameParams, threads.ThreadSetNameResponse, _FRONT, _THREAD),
     # turns
     Method("turn/start", turns.TurnStartParams, turns.TurnStartResponse, _WORKER, _THREAD),

@@ -43,7 +43,9 @@ class TokenUsage(Wire, kw_only=True):
     reasoning_output_tokens: int = 0
 
     def __add__(self, other: TokenUsage) -> TokenUsage:
-        return TokenUsage(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
+        return TokenUsage(
+            **{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__}
+        )
 
 
 class ThreadTokenUsage(Wire, kw_only=True):
@@ -193,10 +195,13 @@ class RequestResolved(Wire, kw_only=True):
 # --- server requests ----------------------------------------------------------------------------------
 
 
-class AcceptWithAmendment(msgspec.Struct, kw_only=True):
-    class Amendment(msgspec.Struct, kw_only=True):
-        execpolicy_amendment: list[str]
+class Amendment(msgspec.Struct, kw_only=True):
+    """A prefix rule to add to the policy; in snake_case on the wire."""
 
+    execpolicy_amendment: list[str]
+
+
+class AcceptWithAmendment(msgspec.Struct, kw_only=True):
     acceptWithExecpolicyAmendment: Amendment
 
 

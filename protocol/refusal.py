@@ -72,7 +72,7 @@ def _explain(text: str, params: msgspec.Raw, kind: type[msgspec.Struct]) -> str:
     if found:
         wanted = found.group(1).removesuffix(" | null").split(" | ")[0]
         return f"invalid type: {_describe(value)}, expected {_WORDS.get(wanted, wanted)}"
-    return text.split(" - at ")[0]
+    return text.split(" - at ", maxsplit=1)[0]
 
 
 def _describe(value: Any) -> str:

@@ -136,9 +136,9 @@ def read_line(line: bytes | bytearray) -> Incoming:
         if identity is None:
             return ClientNotification(envelope.method)
         return ClientRequest(identity, envelope.method, _present(envelope.params))
-    result, error = _present(envelope.result), _present(envelope.error)
+    result, failure = _present(envelope.result), _present(envelope.error)
     if identity is not None and (envelope.result or envelope.error):
-        return ClientResponse(identity, result, error)
+        return ClientResponse(identity, result, failure)
     return Unreadable("neither request, response nor notification")
 
 
@@ -153,7 +153,9 @@ def _usable_id(raw: msgspec.Raw) -> bytes | None:
     return None
 
 
-_LEADING_ID = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"[^"\\]*"\s*,\s*)?"id"\s*:\s*("(?:[^"\\]|\\.)*"|-?\d+)\s*,')
+_LEADING_ID = re.compile(
+    rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"[^"\\]*"\s*,\s*)?"id"\s*:\s*("(?:[^"\\]|\\.)*"|-?\d+)\s*,'
+)
 _TRAILING_ID = re.compile(rb',\s*"id"\s*:\s*("(?:[^"\\]|\\.)*"|-?\d+)\s*\}\s*\Z')
 ID_WINDOW = 4096
 """How far from either end of an unreadable line its id is looked for."""
@@ -206,7 +208,15 @@ def notification_line(method: str, params: Wire) -> bytes:
 
 def request_line(method: str, identity: int, params: bytes) -> bytes:
     """A request of the server, with params that are JSON already."""
-    return b'{"method":"' + method.encode() + b'","id":' + str(identity).encode() + b',"params":' + params + b"}\n"
+    return (
+        b'{"method":"'
+        + method.encode()
+        + b'","id":'
+        + str(identity).encode()
+        + b',"params":'
+        + params
+        + b"}\n"
+    )
 
 
 _METHOD_PREFIX = b'{"method":"'

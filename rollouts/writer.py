@@ -113,7 +113,9 @@ class RolloutWriter:
     def materialize(self) -> None:
         """Makes the file now, with nothing but its first line, if there is none yet."""
         if self._fd is None:
-            data = encode_line(Entry("session_meta", self.meta), stamp=timestamp(time.time()), ordinal=self._ordinal)
+            data = encode_line(
+                Entry("session_meta", self.meta), stamp=timestamp(time.time()), ordinal=self._ordinal
+            )
             _write_all(self._create(), data)
             self._size += len(data)
             self._ordinal = None if self._ordinal is None else self._ordinal + 1

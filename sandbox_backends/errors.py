@@ -76,7 +76,7 @@ class ProtectedSymlinkError(PlanError):
         self.link = link
 
 
-class SandboxUnavailable(SandboxError):  # noqa: N818 - the name of a state of the machine, shown as it is
+class SandboxUnavailable(SandboxError):
     """No backend can enforce the policy here. `remedy` is what an operator can do about it."""
 
     def __init__(self, reason: str, remedy: str = "") -> None:

@@ -91,6 +91,30 @@ def _children_the_long_way(pid: int) -> list[int]:
     return [process.pid for process in seen if process is not None and process.parent == pid]
 
 
+def kill_descendants(pid: int) -> None:
+    """KILL everything below `pid`, without waiting; for a process that is about to end itself.
+
+    Looks again until nothing new appears: what is killed can have forked just before.
+    """
+    seen: set[int] = set()
+    while fresh := [child for child in _below(pid) if child not in seen]:
+        for child in fresh:
+            seen.add(child)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+
+
+def _below(pid: int) -> list[int]:
+    found: list[int] = []
+    queue = [pid]
+    while queue:
+        for child in children(queue.pop()):
+            if child not in found:
+                found.append(child)
+                queue.append(child)
+    return found
+
+
 def reap_strays(keep: Container[int]) -> list[int]:
     """Reap zombie children of ours whose number is not in `keep`; the pids reaped.
 

@@ -130,7 +130,7 @@ def play(options: argparse.Namespace, screen: Screen, stack: ExitStack) -> bool:
             screen.say(screen.paint(f"  {line}", DIM))
         raise
     found = demo_verdict.checks(run, model, server.requests() if server else [])
-    screen.show([])
+    screen.clear()
     return demo_verdict.show(run, model, found, screen)
 
 

@@ -55,6 +55,15 @@ class Screen:
         self._rows = list(rows)
         self._draw()
 
+    def clear(self) -> None:
+        """No more lines that change."""
+        self._erase()
+        self._rows = []
+
+    @property
+    def width(self) -> int:
+        return shutil.get_terminal_size().columns - 1
+
     def _erase(self) -> None:
         if self._drawn:
             sys.stdout.write(f"\x1b[{self._drawn}A\x1b[J")
@@ -62,8 +71,7 @@ class Screen:
 
     def _draw(self) -> None:
         if self._rows:
-            width = shutil.get_terminal_size().columns - 1
-            sys.stdout.write("".join(f"{_cut(row, width)}\n" for row in self._rows))
+            sys.stdout.write("".join(f"{_cut(row, self.width)}\n" for row in self._rows))
             self._drawn = len(self._rows)
         sys.stdout.flush()
 
@@ -75,8 +83,7 @@ class Screen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._erase()
-        self._rows = []
+        self.clear()
         if self._live:
             sys.stdout.write("\x1b[?25h")
         sys.stdout.flush()

@@ -15,7 +15,9 @@ from demo_story import Story
 
 _WORD = re.compile(r"\bw(\d{4})\b")
 _PYTHON = re.compile(r"\S*/(python[\d.]*)")
-TAIL = 60  # characters of the newest text shown
+TAIL = 60  # characters of a command or its output shown
+NEWEST = 200  # pieces of an answer kept for the line that changes; more than any terminal is wide
+NAME_WIDTH, STATE_WIDTH = 8, 12
 
 
 class Turn(msgspec.Struct):
@@ -93,7 +95,7 @@ class DemoThread:
         match message.method:
             case "item/agentMessage/delta":
                 self.turn.said.setdefault(params["itemId"], []).append(params["delta"])
-                self._doing = "".join(self.turn.said[params["itemId"]][-TAIL:])
+                self._doing = "".join(self.turn.said[params["itemId"]][-NEWEST:])
             case "item/started":
                 self._started(params["item"])
             case "item/completed":
@@ -140,14 +142,12 @@ class DemoThread:
 
     def row(self, screen: Screen) -> str:
         colour = {"busy": YELLOW, "idle": GREEN}.get(self.state, RED)
-        parts = [
-            f"  {screen.paint(f'{self.story.name:<7}', BOLD)}",
-            screen.paint(f"{self.state:<9}", colour),
-            f"worker {self.now.pid or '-'} epoch {self.now.epoch}",
-            f"turn {len(self.turns)}",
-            screen.paint(plain(self._doing)[-TAIL:], DIM),
-        ]
-        return "  ".join(parts)
+        fixed = f"  worker {self.now.pid or '-':<7} epoch {self.now.epoch}  turn {len(self.turns)}  "
+        # The newest words, as many as there is room for.
+        room = max(0, screen.width - len(fixed) - NAME_WIDTH - STATE_WIDTH - 2)
+        newest = plain(self._doing)[-room:] if room else ""
+        name = screen.paint(f"{self.story.name:<{NAME_WIDTH}}", BOLD)
+        return f"  {name}{screen.paint(f'{self.state:<{STATE_WIDTH}}', colour)}{fixed}{screen.paint(newest, DIM)}"
 
     def after(self, moment: float) -> str:
         """How long after `moment` each of the turns ended that ended later, e.g. `12 ms (failed), 0.80 s`."""

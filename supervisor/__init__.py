@@ -1,0 +1,1 @@
+"""The front: connections, the thread registry, supervision, operator commands and the command line."""

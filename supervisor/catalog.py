@@ -36,7 +36,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Job:
-    def __init__(self, command: Command, connection: Connection | None, answer: asyncio.Future[bytes] | None) -> None:
+    def __init__(
+        self, command: Command, connection: Connection | None, answer: asyncio.Future[bytes] | None
+    ) -> None:
         self.command = command
         self.connection = connection
         self.answer = answer
@@ -154,11 +156,16 @@ class Catalog:
         self._workers.remove(worker)
         if worker.job is not None and not self._closed:
             job = worker.job[1]
-            log.warning("a catalog worker ended during %s (%s)", job.command.method, worker.handle.exited.result())
+            log.warning(
+                "a catalog worker ended during %s (%s)", job.command.method, worker.handle.exited.result()
+            )
             if job.attempts < ATTEMPTS:
                 self._jobs.appendleft(job)
             else:
-                _refuse(job, f"the stored threads could not be read: the worker ended ({worker.handle.exited.result()})")
+                _refuse(
+                    job,
+                    f"the stored threads could not be read: the worker ended ({worker.handle.exited.result()})",
+                )
         if not self._closed:
             self.assign()
 

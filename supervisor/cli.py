@@ -34,7 +34,9 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"bulkhead {VERSION}")
     # Clients of the peer put these before the subcommand too.
-    parser.add_argument("-c", "--config", action="append", default=[], metavar="KEY=VALUE", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "-c", "--config", action="append", default=[], metavar="KEY=VALUE", help=argparse.SUPPRESS
+    )
     parser.add_argument("--profile", "-p", help=argparse.SUPPRESS)
     parser.add_argument("--enable", action="append", default=[], help=argparse.SUPPRESS)
     parser.add_argument("--disable", action="append", default=[], help=argparse.SUPPRESS)

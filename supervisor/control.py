@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import struct
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -25,14 +26,18 @@ if TYPE_CHECKING:
 
 __all__ = ["ControlServer", "ask"]
 
+Operation = Callable[["Front", dict[str, Any]], Awaitable[dict[str, Any]]]
 _CREDENTIALS = struct.Struct("3i")
 LINE_BYTES = 1024 * 1024
 ASK_TIMEOUT_S = 30.0
 
 
 class ControlServer:
-    def __init__(self, front: Front, path: str) -> None:
+    """`operations`: what operators may ask for, name -> coroutine function of the front and the params."""
+
+    def __init__(self, front: Front, path: str, operations: Mapping[str, Operation]) -> None:
         self._front = front
+        self._operations = operations
         self._path = path
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.StreamWriter] = set()
@@ -61,12 +66,10 @@ class ControlServer:
             writer.close()
 
     async def _answer(self, line: bytes) -> bytes:
-        from supervisor.commands.operations import OPERATIONS  # a cycle: commands need the client below
-
         request = read_line(line)
         if not isinstance(request, ClientRequest):
             return error_line(b"null", RpcError("not a request"))
-        operation = OPERATIONS.get(request.method)
+        operation = self._operations.get(request.method)
         if operation is None:
             return error_line(request.id, RpcError(f"unknown operation `{request.method}`"))
         try:

@@ -43,6 +43,9 @@ log = logging.getLogger("bulkhead.front")
 _EXPECTED = ", ".join(f"`{name}`" for name in METHODS)
 
 
+_NO_CONTEXT = msgspec.Raw(b"{}")
+
+
 class _ThreadKey(msgspec.Struct, rename="camel"):
     thread_id: str
 
@@ -131,7 +134,9 @@ class Front:
             except Exception as error:
                 # A bug of ours must not take the other threads down; the request is answered all the same.
                 log.exception("request %s failed", message.method)
-                connection.reply_error(message.id, rpc.RpcError(f"internal error: {error}", rpc.INTERNAL_ERROR))
+                connection.reply_error(
+                    message.id, rpc.RpcError(f"internal error: {error}", rpc.INTERNAL_ERROR)
+                )
         elif isinstance(message, rpc.ClientResponse):
             asked = connection.answered(message)
             if asked is not None:
@@ -140,7 +145,9 @@ class Front:
     def _request(self, connection: Connection, request: rpc.ClientRequest) -> None:
         row = METHODS.get(request.method)
         if row is None:
-            raise rpc.RpcError(f"Invalid request: unknown variant `{request.method}`, expected one of {_EXPECTED}")
+            raise rpc.RpcError(
+                f"Invalid request: unknown variant `{request.method}`, expected one of {_EXPECTED}"
+            )
         if not connection.initialized and row.order is not Order.CONNECTION:
             raise rpc.RpcError("Not initialized")
         if row.experimental and not connection.experimental:
@@ -254,7 +261,7 @@ class Front:
 
     @staticmethod
     def _command(
-        connection: Connection, request: rpc.ClientRequest, context: msgspec.Raw = msgspec.Raw(b"{}")
+        connection: Connection, request: rpc.ClientRequest, context: msgspec.Raw = _NO_CONTEXT
     ) -> Command:
         return Command(
             id=msgspec.Raw(request.id),

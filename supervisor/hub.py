@@ -38,7 +38,8 @@ BACKLOG = 4096
 class Peer(Protocol):
     """Whoever stands behind an identity."""
 
-    handle: Handle
+    @property
+    def handle(self) -> Handle: ...
 
     def on_frame(self, kind: int, number: int, payload: bytes) -> None: ...
 
@@ -103,9 +104,13 @@ class Hub:
         del self._unsent[token]
 
     def _arm(self) -> None:
-        if not self._armed and self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+        if not self._armed and self._pending():
             self._armed = True
             self._loop.call_soon(self._drain)
+
+    def _pending(self) -> bool:
+        events = self._socket.getsockopt(zmq.EVENTS)
+        return isinstance(events, int) and bool(events & zmq.POLLIN)
 
     def drain(self) -> None:
         """Take everything that has arrived, e.g. a dead worker's last messages."""

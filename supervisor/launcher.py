@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-__all__ = ["Exit", "Handle", "Launcher", "LaunchError"]
+__all__ = ["Exit", "Handle", "LaunchError", "Launcher"]
 
 
 class LaunchError(RuntimeError):

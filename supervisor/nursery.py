@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from protocol.link import Frame
 from supervisor.hub import Hub
@@ -96,7 +97,7 @@ class Nursery:
             for handle in handles:
                 self._expected.add(handle)
                 self._hub.attach(handle.token, _Parked(handle, self))
-                handle.exited.add_done_callback(lambda exited, handle=handle: self._gone(handle, exited))
+                handle.exited.add_done_callback(partial(self._gone, handle))
             # The hub compares the sender of a HELLO with the pid, so wait until the pids are known.
             for handle in handles:
                 with suppress(LaunchError):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
@@ -82,7 +82,9 @@ def notifications(death: Death) -> list[tuple[str, Wire]]:
         ("thread/status/changed", ThreadStatusChanged(thread_id=death.thread_id, status=SystemErrorStatus())),
         (
             "error",
-            ErrorNotice(error=death.error, will_retry=False, thread_id=death.thread_id, turn_id=death.turn.id),
+            ErrorNotice(
+                error=death.error, will_retry=False, thread_id=death.thread_id, turn_id=death.turn.id
+            ),
         ),
         ("turn/completed", TurnNotice(thread_id=death.thread_id, turn=turn)),
     ]

@@ -1,14 +1,14 @@
 """The runtime directory of one server: its sockets, event logs and identity, for this user alone.
 
-    $XDG_RUNTIME_DIR/bulkhead/ or <tmp>/bulkhead-UID/     0700
-      SERVER/                one per running server, named by pid and a random part
-        lock                 held (flock) as long as the server lives
-        server.json          who it is, for `bulkhead ps`
-        hub.ipc              ZeroMQ
-        control.sock         operators
-        events/              one event log an incarnation
-        stacks/              stack dumps of hung workers
-        ephemeral/           rollouts of threads that must not outlive the server
+$XDG_RUNTIME_DIR/bulkhead/ or <tmp>/bulkhead-UID/     0700
+  SERVER/                one per running server, named by pid and a random part
+    lock                 held (flock) as long as the server lives
+    server.json          who it is, for `bulkhead ps`
+    hub.ipc              ZeroMQ
+    control.sock         operators
+    events/              one event log an incarnation
+    stacks/              stack dumps of hung workers
+    ephemeral/           rollouts of threads that must not outlive the server
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from contextlib import suppress
 
 import msgspec
 
-__all__ = ["RuntimeDirectory", "UnsafeRuntimeDirectory", "ServerRecord", "running_servers"]
+__all__ = ["RuntimeDirectory", "ServerRecord", "UnsafeRuntimeDirectory", "running_servers"]
 
 IPC_PATH_BYTES = 107
 """What a Unix socket's path may have."""
@@ -66,7 +66,9 @@ def _own_directory(path: str) -> None:
         os.makedirs(path, mode=0o700)
     found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise UnsafeRuntimeDirectory(f"{path} belongs to somebody else; set BULKHEAD_RUNTIME_DIR to a folder of your own")
+        raise UnsafeRuntimeDirectory(
+            f"{path} belongs to somebody else; set BULKHEAD_RUNTIME_DIR to a folder of your own"
+        )
     if stat.S_IMODE(found.st_mode) & 0o077:
         os.chmod(path, 0o700)
 
@@ -81,7 +83,9 @@ class RuntimeDirectory:
         self.name = f"{os.getpid()}-{secrets.token_hex(3)}"
         self.path = os.path.join(base, self.name)
         if len(self.hub_socket.encode()) > IPC_PATH_BYTES:
-            raise UnsafeRuntimeDirectory(f"{self.path} is too long for a socket; set BULKHEAD_RUNTIME_DIR to a shorter one")
+            raise UnsafeRuntimeDirectory(
+                f"{self.path} is too long for a socket; set BULKHEAD_RUNTIME_DIR to a shorter one"
+            )
         os.mkdir(self.path, mode=0o700)
         self._lock = os.open(os.path.join(self.path, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -133,7 +137,7 @@ def _lives(directory: str) -> bool:
     except OSError:
         # Being made right now, unless it is old.
         with suppress(OSError):
-            return time.time() - os.stat(directory).st_mtime < 5  # noqa: PLR2004  (seconds; making one takes none)
+            return time.time() - os.stat(directory).st_mtime < 5
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

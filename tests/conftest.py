@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from running_server import Marked, RunningServer, runtime_folder, write_config
 
 from modelserver.embedded import ModelServer, scripted_model
-from running_server import Marked, RunningServer, runtime_folder, write_config
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +62,9 @@ def server(marked: Marked, workspace: Path) -> Iterator[Callable[..., RunningSer
     with contextlib.ExitStack() as servers:
 
         def start(*arguments: str, initialize: bool = True, **options: Any) -> RunningServer:
-            running = servers.enter_context(RunningServer(*arguments, marked=marked, cwd=workspace, **options))
+            running = servers.enter_context(
+                RunningServer(*arguments, marked=marked, cwd=workspace, **options)
+            )
             if initialize:
                 running.initialize(experimentalApi=True)
             return running

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-
 from protocol_client import Handler, ProtocolClient
+
 from supervisor.control import ask
 from supervisor.runtime import ServerRecord
 
@@ -36,7 +36,9 @@ class Marked:
     def __init__(self, home: Path, runtime: Path) -> None:
         self.runtime = runtime
         self._line = f"{MARK}={uuid.uuid4().hex}"
-        self.env = {key: value for key, value in os.environ.items() if not key.startswith(("CODEX", "BULKHEAD"))}
+        self.env = {
+            key: value for key, value in os.environ.items() if not key.startswith(("CODEX", "BULKHEAD"))
+        }
         self.env |= {
             "BULKHEAD_HOME": str(home),
             "BULKHEAD_RUNTIME_DIR": str(runtime),
@@ -70,7 +72,12 @@ class RunningServer(ProtocolClient):
     """A server with its first client. Made by the fixture `server`, which also ends it."""
 
     def __init__(
-        self, *arguments: str, marked: Marked, cwd: Path, handler: Handler | None = None, timeout: float = PATIENCE_S
+        self,
+        *arguments: str,
+        marked: Marked,
+        cwd: Path,
+        handler: Handler | None = None,
+        timeout: float = PATIENCE_S,
     ) -> None:
         self._readable = threading.Event()
         self._readable.set()
@@ -116,7 +123,9 @@ class RunningServer(ProtocolClient):
 
     def send_turn(self, thread: str, text: str) -> int:
         """Send turn/start without waiting; the id of the request."""
-        return self.start_request("turn/start", {"threadId": thread, "input": [{"type": "text", "text": text}]})
+        return self.start_request(
+            "turn/start", {"threadId": thread, "input": [{"type": "text", "text": text}]}
+        )
 
     def end_of(self, turn: str, *, since: int = 0) -> dict[str, Any]:
         """Wait for the turn of `turn/completed`."""
@@ -147,7 +156,9 @@ class RunningServer(ProtocolClient):
 
     def ends_of(self, turn: str) -> list[dict[str, Any]]:
         return [
-            line.params["turn"] for line in self.received("turn/completed") if line.params["turn"]["id"] == turn
+            line.params["turn"]
+            for line in self.received("turn/completed")
+            if line.params["turn"]["id"] == turn
         ]
 
     # --- operators ------------------------------------------------------------------------------------------------
@@ -218,7 +229,9 @@ def resident_kib(pid: int) -> int:
     raise AssertionError(f"process {pid} is gone")
 
 
-def await_ends(pids: Iterable[int], timeout: float = PATIENCE_S, ended: Callable[[], object] = lambda: None) -> None:
+def await_ends(
+    pids: Iterable[int], timeout: float = PATIENCE_S, ended: Callable[[], object] = lambda: None
+) -> None:
     """Wait on a pidfd for each; `ended` is called when all are open, and is to cause the ends."""
     waiting = select.poll()
     names: dict[int, int] = {}

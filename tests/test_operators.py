@@ -1,4 +1,6 @@
 from __future__ import annotations
+
+
 def test_smoke(server, model):
     s = server()
     t = s.start_thread()

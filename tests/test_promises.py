@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from protocol.link import Record, pack_record
 from protocol_client import RpcError
 from running_server import LOOK_S, PATIENCE_S, await_ends, command_line, resident_kib
-from supervisor import obituary
 from turn_ledger import TurnLedger, words
+
+from protocol.link import Record, pack_record
+from supervisor import obituary
 
 QUICK_HANGS = ("-c", "bulkhead.hang_silence_ms=300", "-c", "bulkhead.hang_grace_ms=300")
 MANY_DEATHS = ("-c", "bulkhead.restart_limit=1000")
@@ -183,7 +183,11 @@ def test_4_what_a_client_saw_is_stored_and_a_torn_end_of_the_log_is_cut(server):
 
 
 RECORDS = st.lists(
-    st.tuples(st.sampled_from([Record.EVENTS, Record.REPLY, Record.STATUS]), st.integers(0, 2**64 - 1), st.binary(max_size=60)),
+    st.tuples(
+        st.sampled_from([Record.EVENTS, Record.REPLY, Record.STATUS]),
+        st.integers(0, 2**64 - 1),
+        st.binary(max_size=60),
+    ),
     max_size=12,
 )
 
@@ -218,7 +222,9 @@ def test_5_what_happens_to_other_threads_changes_nothing_for_a_quiet_one(server,
     quiet, killed, hung, flood = (client.start_thread() for _ in range(4))
     steady = client.begin_turn(quiet, STEADY_SCRIPT)
     others = {thread: client.begin_turn(thread, STEADY_SCRIPT) for thread in (killed, hung)}
-    others[flood] = client.begin_turn(flood, "!run head -c 30000000 /dev/zero | tr '\\0' x\n!then\n!stream 3000")
+    others[flood] = client.begin_turn(
+        flood, "!run head -c 30000000 /dev/zero | tr '\\0' x\n!then\n!stream 3000"
+    )
     client.first_delta(killed)
     client.kill_worker(killed)
     client.first_delta(hung)

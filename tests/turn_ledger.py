@@ -14,7 +14,6 @@ from collections import Counter
 from typing import Any
 
 import msgspec
-
 from protocol_client import Line
 
 _ITEM_DELTAS = frozenset({"item/agentMessage/delta", "item/commandExecution/outputDelta"})
@@ -116,7 +115,9 @@ class TurnLedger:
             entry.open_items.remove(item)
             entry.closed_items.add(item)
             if params["item"]["type"] == "agentMessage":
-                assert entry.messages.get(item, "") == params["item"]["text"], f"{where}: deltas make another text"
+                assert entry.messages.get(item, "") == params["item"]["text"], (
+                    f"{where}: deltas make another text"
+                )
         elif method in _ITEM_DELTAS:
             assert item in entry.open_items, f"{where}: item {item} is not open"
             if method == "item/agentMessage/delta":
@@ -127,7 +128,9 @@ class TurnLedger:
         entry.status = turn["status"]
         if entry.status == "failed":
             entry.error = turn["error"]["message"]
-            assert entry.error_notices == [entry.error], f"{where}: told {entry.error_notices}, not {entry.error}"
+            assert entry.error_notices == [entry.error], (
+                f"{where}: told {entry.error_notices}, not {entry.error}"
+            )
         else:
             assert entry.state == "started", f"{where}: before its start"
             assert not entry.error_notices, f"{where}: {entry.error_notices}"
@@ -149,7 +152,9 @@ class TurnLedger:
             if entry.status == "completed":
                 assert entry.said == expected, f"turn {entry.id} said {entry.said!r}, not {expected!r}"
             else:
-                assert expected.startswith(entry.said), f"turn {entry.id} said {entry.said!r}, not of {expected!r}"
+                assert expected.startswith(entry.said), (
+                    f"turn {entry.id} said {entry.said!r}, not of {expected!r}"
+                )
 
 
 def words(count: int) -> str:

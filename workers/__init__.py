@@ -1,0 +1,1 @@
+"""The worker: one thread's life in a process of its own, and the zygote it is forked from."""

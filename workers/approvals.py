@@ -19,7 +19,7 @@ __all__ = ["Approvals", "Unanswerable"]
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-class Unanswerable(Exception):  # noqa: N818 - it is an answer, not a failure of ours
+class Unanswerable(Exception):
     """The client answered with an error, or with something that is no answer to this question."""
 
 

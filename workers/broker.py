@@ -30,7 +30,9 @@ def authorizer(link: Link, provider: str) -> Callable[[], Awaitable[Authorizatio
     return authorize
 
 
-def headers_of(authorize: Callable[[], Awaitable[Authorization]]) -> Callable[[], Awaitable[Mapping[str, str]]]:
+def headers_of(
+    authorize: Callable[[], Awaitable[Authorization]],
+) -> Callable[[], Awaitable[Mapping[str, str]]]:
     async def headers() -> Mapping[str, str]:
         return (await authorize()).headers
 

@@ -28,10 +28,14 @@ def model_input(items: list[UserInput], cwd: str) -> dict[str, object]:
                 content.append(_text(item.text))
             case ImageInput() if isinstance(item.url, str):
                 pictures += 1
-                content.append({"type": "input_image", "image_url": item.url, "detail": item.detail or "auto"})
+                content.append(
+                    {"type": "input_image", "image_url": item.url, "detail": item.detail or "auto"}
+                )
             case ImageInput() if isinstance(item.file_id, str):
                 pictures += 1
-                content.append({"type": "input_image", "file_id": item.file_id, "detail": item.detail or "auto"})
+                content.append(
+                    {"type": "input_image", "file_id": item.file_id, "detail": item.detail or "auto"}
+                )
             case LocalImageInput():
                 pictures += 1
                 content.extend(_local_picture(item, cwd, pictures))

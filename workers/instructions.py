@@ -7,7 +7,14 @@ import os
 import time
 
 from config.resolve import ThreadSettings
-from protocol.policy import DangerFullAccess, ExternalSandbox, GranularApproval, ReadOnly, SandboxPolicy, WorkspaceWrite
+from protocol.policy import (
+    DangerFullAccess,
+    ExternalSandbox,
+    GranularApproval,
+    ReadOnly,
+    SandboxPolicy,
+    WorkspaceWrite,
+)
 
 __all__ = ["base_instructions", "context_messages", "environment_context"]
 
@@ -21,7 +28,11 @@ def base_instructions() -> str:
 
 def message(role: str, *texts: str) -> dict[str, object]:
     """A message in Responses form."""
-    return {"type": "message", "role": role, "content": [{"type": "input_text", "text": text} for text in texts]}
+    return {
+        "type": "message",
+        "role": role,
+        "content": [{"type": "input_text", "text": text} for text in texts],
+    }
 
 
 def context_messages(settings: ThreadSettings) -> list[dict[str, object]]:
@@ -80,7 +91,11 @@ def _permissions(settings: ThreadSettings) -> str:
     policy = settings.sandbox
     if isinstance(policy, WorkspaceWrite):
         roots = ", ".join(f"`{root}`" for root in (settings.cwd, *policy.writable_roots))
-        files = f"You may write below {roots}" + ("" if policy.exclude_slash_tmp else " and /tmp") + ", and read everything."
+        files = (
+            f"You may write below {roots}"
+            + ("" if policy.exclude_slash_tmp else " and /tmp")
+            + ", and read everything."
+        )
     elif isinstance(policy, ReadOnly):
         files = "You may read everything and write nothing."
     else:
@@ -89,7 +104,7 @@ def _permissions(settings: ThreadSettings) -> str:
     asking = {
         "never": "Nobody can be asked for approval: a command that needs more than this is rejected.",
         "untrusted": "The user is asked before every command that is not known to be harmless.",
-        "on-request": "If a command needs more, ask for it with `sandbox_permissions: \"require_escalated\"` and a justification.",
+        "on-request": 'If a command needs more, ask for it with `sandbox_permissions: "require_escalated"` and a justification.',
         "granular": "Some kinds of approval can be asked for; others are declined without asking.",
     }[_approval_word(settings)]
     return f"<permissions instructions>\n{files} {network}\n{asking}\n</permissions instructions>"

@@ -26,6 +26,10 @@ LINGER_MS = 500
 """How long the last words may take at an orderly end; a killed worker's are in its log."""
 
 
+def _nobody(kind: int, number: int, payload: bytes) -> None:
+    """Nothing is expected before somebody listens."""
+
+
 class Link:
     """One DEALER socket. Frames other than credit and ping are handed to `on_frame`."""
 
@@ -39,7 +43,7 @@ class Link:
         self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.connect(endpoint)
-        self.on_frame: FrameHandler = lambda kind, number, payload: None
+        self.on_frame: FrameHandler = _nobody
         self._log: EventLog | None = None
         self._credit = 0
         self._window = 0
@@ -136,9 +140,13 @@ class Link:
     def _send(self, kind: Frame, number: int, payload: bytes = b"") -> None:
         self._socket.send_multipart([pack_frame(kind, number), payload], zmq.NOBLOCK)
         # A send may have eaten the descriptor's edge.
-        if not self._armed and self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+        if not self._armed and self._pending():
             self._armed = True
             self._loop.call_soon(self._drain)
+
+    def _pending(self) -> bool:
+        events = self._socket.getsockopt(zmq.EVENTS)
+        return isinstance(events, int) and bool(events & zmq.POLLIN)
 
     def _drain(self) -> None:
         self._armed = False

@@ -70,7 +70,9 @@ async def _serve(token: bytes, endpoint: str, lifeline: int, loop: asyncio.Abstr
             _name(f"bulkhead {adopt.thread_id[-8:] or adopt.role}".encode())
             link.begin(adopt.credit, adopt.event_log)
             service = (
-                ThreadService(adopt, link, loop, end) if adopt.role == "thread" else CatalogService(adopt, link, loop)
+                ThreadService(adopt, link, loop, end)
+                if adopt.role == "thread"
+                else CatalogService(adopt, link, loop)
             )
         elif service is None:
             print(f"frame {kind} before adoption", file=sys.stderr)

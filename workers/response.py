@@ -44,7 +44,9 @@ class Response:
             case events.Created():
                 self.begun = True
             case events.TextDelta():
-                self._notify("item/agentMessage/delta", ItemDelta(**self._ids(event.item_id), delta=event.delta))
+                self._notify(
+                    "item/agentMessage/delta", ItemDelta(**self._ids(event.item_id), delta=event.delta)
+                )
             case events.MessageStarted():
                 self._start(AgentMessageItem(id=event.item_id, text="", phase=_phase(event.phase)))
             case events.ReasoningStarted():

@@ -16,7 +16,13 @@ from protocol import threads as wire
 from protocol.base import Wire
 from protocol.items import ThreadItem
 from protocol.link import Adopt, Record
-from protocol.notifications import ItemCompleted, ItemStarted, ThreadStatusChanged, ThreadTokenUsage, TokenUsage
+from protocol.notifications import (
+    ItemCompleted,
+    ItemStarted,
+    ThreadStatusChanged,
+    ThreadTokenUsage,
+    TokenUsage,
+)
 from protocol.rpc import notification_line
 from protocol.session import PROTOCOL_VERSION
 from protocol.turns import Turn, TurnStartParams
@@ -57,7 +63,9 @@ def now_ms() -> int:
 class Session:
     """Everything about one thread that outlives a turn."""
 
-    def __init__(self, adopt: Adopt, link: Link, settings: ThreadSettings, writer: RolloutWriter, *, ephemeral: bool) -> None:
+    def __init__(
+        self, adopt: Adopt, link: Link, settings: ThreadSettings, writer: RolloutWriter, *, ephemeral: bool
+    ) -> None:
         self.id = adopt.thread_id
         self.link = link
         self.settings = settings
@@ -104,7 +112,13 @@ class Session:
 
     @classmethod
     def resume(
-        cls, adopt: Adopt, link: Link, document: Document, params: wire.ThreadResumeParams, *, ephemeral: bool = False
+        cls,
+        adopt: Adopt,
+        link: Link,
+        document: Document,
+        params: wire.ThreadResumeParams,
+        *,
+        ephemeral: bool = False,
     ) -> Session:
         """A stored thread, with the settings of its last turn where the request and the file say nothing else.
 
@@ -192,7 +206,9 @@ class Session:
             self.turns[-1].items.append(item)
         self.notify(
             "item/completed",
-            ItemCompleted(item=item, thread_id=self.id, turn_id=turn_id, completed_at_ms=item.completed_at_ms),
+            ItemCompleted(
+                item=item, thread_id=self.id, turn_id=turn_id, completed_at_ms=item.completed_at_ms
+            ),
         )
 
     # --- storing ----------------------------------------------------------------------------------------------
@@ -262,7 +278,9 @@ class Session:
 
     def usage_notice(self) -> ThreadTokenUsage:
         return ThreadTokenUsage(
-            total=self.usage, last=self.last_usage, model_context_window=self.settings.model_info.usable_window
+            total=self.usage,
+            last=self.last_usage,
+            model_context_window=self.settings.model_info.usable_window,
         )
 
     def thread(self, *, turns: list[Turn] | None = None) -> wire.Thread:
@@ -297,7 +315,9 @@ class Session:
         response.collaboration_mode = wire.CollaborationMode(settings=mode)
         return response
 
-    def loaded(self, kind: type[wire.ThreadStartResponse], *, turns: list[Turn] | None = None) -> wire.ThreadStartResponse:
+    def loaded(
+        self, kind: type[wire.ThreadStartResponse], *, turns: list[Turn] | None = None
+    ) -> wire.ThreadStartResponse:
         """The answer to thread/start or thread/resume."""
         settings = self.settings
         return kind(

@@ -332,7 +332,9 @@ class ThreadService:
 
 
 _SHARED_PARAMS = tuple(
-    name for name in wire.ThreadResumeParams.__struct_fields__ if name in wire.ThreadStartParams.__struct_fields__
+    name
+    for name in wire.ThreadResumeParams.__struct_fields__
+    if name in wire.ThreadStartParams.__struct_fields__
 )
 
 

@@ -46,9 +46,7 @@ ABORTED = (
     "<turn_aborted>\nThe user interrupted the previous turn on purpose. Commands that were running have been ended; "
     "if something was half done, look at its state before you go on.\n</turn_aborted>"
 )
-UNKNOWN_MODEL = (
-    "Model metadata for `{}` not found. Defaulting to fallback metadata; this can degrade performance and cause issues."
-)
+UNKNOWN_MODEL = "Model metadata for `{}` not found. Defaulting to fallback metadata; this can degrade performance and cause issues."
 
 
 class TurnRun:
@@ -104,9 +102,9 @@ class TurnRun:
     def steer(self, items: list[UserInput], client_id: str | None) -> None:
         """More input for the running turn: what the model is saying is dropped, and it is asked again."""
         self._steered.append((items, client_id))
-        if self._stream is not None and not self._stream.done() and self._response is not None:
-            if not self._response.calls_tools:
-                self._stream.cancel()
+        response, stream = self._response, self._stream
+        if stream is not None and not stream.done() and response is not None and not response.calls_tools:
+            stream.cancel()
 
     def interrupt(self, reply: Callable[[], None]) -> None:
         """End the turn; `reply` is called when it is over, before clients are told."""
@@ -201,7 +199,11 @@ class TurnRun:
         response = self._response = Response(session, self._scope, self._toolbox)
         try:
             stream = open_stream(
-                provider, request, self._access.headers, self._access.client, self._access.turn_headers(session, self.id)
+                provider,
+                request,
+                self._access.headers,
+                self._access.client,
+                self._access.turn_headers(session, self.id),
             )
             async with aclosing(stream) as events:
                 async for event in events:
@@ -213,7 +215,14 @@ class TurnRun:
                             # A response without usage: one that failed, or whose server does not count.
                             self._tell_limits()
                     elif isinstance(event, Retrying):
-                        self._error(TurnError(message=event.message, codex_error_info=event.info, additional_details=event.details), retry=True)
+                        self._error(
+                            TurnError(
+                                message=event.message,
+                                codex_error_info=event.info,
+                                additional_details=event.details,
+                            ),
+                            retry=True,
+                        )
                         response.begin_again()
                     else:
                         response.take(event)
@@ -283,10 +292,14 @@ class TurnRun:
         session = self._session
         diff = self._scope.diff.render()
         if diff:
-            session.notify("turn/diff/updated", TurnDiffUpdated(thread_id=session.id, turn_id=self.id, diff=diff))
+            session.notify(
+                "turn/diff/updated", TurnDiffUpdated(thread_id=session.id, turn_id=self.id, diff=diff)
+            )
 
     def _tell_limits(self) -> None:
-        self._session.notify("account/rateLimits/updated", RateLimitsUpdated(rate_limits=self._session.rate_limits))
+        self._session.notify(
+            "account/rateLimits/updated", RateLimitsUpdated(rate_limits=self._session.rate_limits)
+        )
 
     # --- ends --------------------------------------------------------------------------------------------------
 

@@ -52,7 +52,8 @@ def play() -> None:
         finally:
             asyncio.set_event_loop(None)
             loop.close()
-    assert process.run  # the way in of every worker, imported with all that it needs
+    # The way in of every worker, imported with all that it needs.
+    assert callable(process.run)
 
 
 def _thread(folder: str, loop: asyncio.AbstractEventLoop) -> None:

@@ -99,7 +99,7 @@ class Zygote:
             os.close(self._wake_write)
             self._control.close()
             code = process.run(token, self._spec.endpoint, self._lifeline, self._spec.stacks, self._spec.nice)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - the fork must not return into the zygote
             sys.excepthook(*sys.exc_info())  # to stderr; the front tells the clients
         finally:
             sys.stderr.flush()

@@ -16,6 +16,7 @@ import uvloop
 from config.errors import ConfigError
 from config.home import find_home
 from supervisor import exit_codes, logs
+from supervisor.commands.operations import OPERATIONS
 from supervisor.configuration import Configuration, Flags
 from supervisor.control import ControlServer
 from supervisor.front import Front
@@ -26,7 +27,9 @@ log = logging.getLogger("bulkhead")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--listen", default="stdio://", metavar="URL", help="where clients come from (stdio://)")
+    parser.add_argument(
+        "--listen", default="stdio://", metavar="URL", help="where clients come from (stdio://)"
+    )
     parser.add_argument("--stdio", action="store_true", help="the same as --listen stdio://")
     parser.add_argument(
         "-c", "--config", dest="late_config", action="append", default=[], metavar="KEY=VALUE",
@@ -80,7 +83,7 @@ async def _serve(configuration: Configuration, runtime: RuntimeDirectory) -> Non
         loop.add_signal_handler(number, stopped.set)
     front = Front(configuration, runtime)
     runtime.describe(home=configuration.home, argv=sys.argv, version=VERSION)
-    control = ControlServer(front, runtime.control_socket)
+    control = ControlServer(front, runtime.control_socket, OPERATIONS)
     # The protocol's descriptors are ours alone: a stray print anywhere goes to stderr instead.
     read_fd, write_fd = os.dup(0), os.dup(1)
     os.dup2(2, 1)

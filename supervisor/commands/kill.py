@@ -1,6 +1,6 @@
 """`bulkhead kill THREAD`: SIGKILL to its worker. A running turn ends as failed, the thread goes on with its history.
 
-    {"id": 1, "method": "kill", "params": {"thread": "01a2"}}  ->  {"id": 1, "result": {"thread": "...", "pid": 123}}
+{"id": 1, "method": "kill", "params": {"thread": "01a2"}}  ->  {"id": 1, "result": {"thread": "...", "pid": 123}}
 """
 
 from __future__ import annotations
@@ -31,5 +31,9 @@ async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
 def run(options: argparse.Namespace) -> int:
     code, result = target.ask_about(options, "kill")
     if result is not None:
-        print(json.dumps(result) if options.json else f"killed worker {result['pid']} of thread {result['thread']}")
+        print(
+            json.dumps(result)
+            if options.json
+            else f"killed worker {result['pid']} of thread {result['thread']}"
+        )
     return code

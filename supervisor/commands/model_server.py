@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 
+from modelserver.cli import add_arguments
+from modelserver.cli import run as serve
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    from modelserver.cli import add_arguments
-
     add_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    from modelserver.cli import run as serve
-
     return serve(options)

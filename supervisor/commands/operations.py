@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
-
 from supervisor.commands import kill, ps, restart
-
-if TYPE_CHECKING:
-    from supervisor.front import Front
+from supervisor.control import Operation
 
 __all__ = ["OPERATIONS"]
 
-OPERATIONS: dict[str, Callable[[Front, dict[str, Any]], Awaitable[dict[str, Any]]]] = {
+OPERATIONS: dict[str, Operation] = {
     "ps": ps.serve,
     "kill": kill.serve,
     "restart": restart.serve,

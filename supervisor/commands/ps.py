@@ -1,6 +1,6 @@
 """`bulkhead ps [--server SERVER] [--json]`: the threads of all running servers of this user.
 
-    {"id": 1, "method": "ps"}  ->  {"id": 1, "result": {"server": {...}, "threads": [{...}], "parked": 4}}
+{"id": 1, "method": "ps"}  ->  {"id": 1, "result": {"server": {...}, "threads": [{...}], "parked": 4}}
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
     return {
         "server": {"pid": os.getpid(), "name": front.runtime.name, "home": front.home},
         "parked": len(front.nursery.parked),
-        "threads": [_row(thread, now) for thread in sorted(front.supervisor.threads.values(), key=lambda t: t.id)],
+        "threads": [
+            _row(thread, now) for thread in sorted(front.supervisor.threads.values(), key=lambda t: t.id)
+        ],
     }
 
 
@@ -124,8 +126,8 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _age(seconds: float) -> str:
     whole = int(seconds)
-    if whole < 60:  # noqa: PLR2004  (seconds in a minute)
+    if whole < 60:
         return f"{whole}s"
-    if whole < 3600:  # noqa: PLR2004  (seconds in an hour)
+    if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

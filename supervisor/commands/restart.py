@@ -1,6 +1,6 @@
 """`bulkhead restart THREAD`: a new worker for a thread, in order; also the way out of quarantine.
 
-    {"id": 1, "method": "restart", "params": {"thread": "01a2"}}  ->  {"id": 1, "result": {"thread": "...", "epoch": 2}}
+{"id": 1, "method": "restart", "params": {"thread": "01a2"}}  ->  {"id": 1, "result": {"thread": "...", "epoch": 2}}
 """
 
 from __future__ import annotations

@@ -71,7 +71,9 @@ def ask_about(options: argparse.Namespace, operation: str) -> tuple[int, dict[st
         having = [s for s in candidates if _has(s, options.thread)]
         if len(having) > 1:
             names = ", ".join(s.name for s in having)
-            print(f"bulkhead: {options.thread} is in several servers ({names}); use --server", file=sys.stderr)
+            print(
+                f"bulkhead: {options.thread} is in several servers ({names}); use --server", file=sys.stderr
+            )
             return exit_codes.AMBIGUOUS, None
         candidates = having or candidates[:1]
     for server in candidates:

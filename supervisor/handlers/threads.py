@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from supervisor.front import Front
 
 
-def loaded_list(front: Front, connection: Connection, params: ThreadLoadedListParams) -> ThreadLoadedListResponse:
+def loaded_list(
+    front: Front, connection: Connection, params: ThreadLoadedListParams
+) -> ThreadLoadedListResponse:
     """Loaded threads by id, which is by age; the cursor is the last id of the page before."""
     ids = sorted(thread.id for thread in front.supervisor.threads.values() if thread.loaded)
     if params.cursor is not None:
@@ -50,14 +52,18 @@ async def archive(front: Front, connection: Connection, params: ThreadArchivePar
     return ThreadArchiveResponse()
 
 
-async def unarchive(front: Front, connection: Connection, params: ThreadUnarchiveParams) -> ThreadUnarchiveResponse:
+async def unarchive(
+    front: Front, connection: Connection, params: ThreadUnarchiveParams
+) -> ThreadUnarchiveResponse:
     raw = await front.catalog.call("thread/unarchive", params)
     told = ThreadReference(thread_id=params.thread_id)
     front.after(connection, lambda: front.tell_all("thread/unarchived", told, params.thread_id))
     return msgspec.json.decode(raw, type=ThreadUnarchiveResponse)
 
 
-async def set_name(front: Front, connection: Connection, params: ThreadSetNameParams) -> ThreadSetNameResponse:
+async def set_name(
+    front: Front, connection: Connection, params: ThreadSetNameParams
+) -> ThreadSetNameResponse:
     name = params.name.strip()
     if not name:
         raise RpcError("thread name must not be empty")

@@ -15,6 +15,7 @@ import msgspec
 from protocol.items import CommandExecutionItem
 from protocol.notifications import (
     AcceptWithAmendment,
+    Amendment,
     CommandApprovalParams,
     CommandApprovalResponse,
     CommandDecision,
@@ -284,7 +285,7 @@ class ExecCommand:
         if decision.amendment:
             amendment = list(decision.amendment)
             params.proposed_execpolicy_amendment = amendment
-            offer = AcceptWithAmendment.Amendment(execpolicy_amendment=amendment)
+            offer = Amendment(execpolicy_amendment=amendment)
             choices.insert(1, AcceptWithAmendment(acceptWithExecpolicyAmendment=offer))
         params.available_decisions = choices
         try:

@@ -17,11 +17,11 @@ T = TypeVar("T", bound=msgspec.Struct)
 __all__ = ["Call", "Tool", "ToolRefused", "TurnCancelled", "TurnScope", "arguments_of"]
 
 
-class ToolRefused(Exception):  # noqa: N818 - the model is told, nothing failed
+class ToolRefused(Exception):
     """The call cannot be carried out; the text is the model's to read."""
 
 
-class TurnCancelled(Exception):  # noqa: N818 - a decision of the user
+class TurnCancelled(Exception):
     """The user cancelled the turn in an approval."""
 
 
