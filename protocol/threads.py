@@ -8,7 +8,7 @@ import msgspec
 
 from protocol.base import Params, Wire
 from protocol.policy import ApprovalPolicy, SandboxMode, SandboxPolicy
-from protocol.turns import Turn
+from protocol.turns import CollaborationMode, Turn
 
 __all__ = [
     "ActiveStatus",
@@ -172,19 +172,6 @@ class ThreadResumeResponse(ThreadStartResponse, kw_only=True):
     initial_turns_page: Any = None
     turns_backwards_cursor: str | None = None
     items_backwards_cursor: str | None = None
-
-
-class ModeSettings(msgspec.Struct, kw_only=True):
-    model: str
-    reasoning_effort: str | None = None
-    developer_instructions: str | None = None
-
-
-class CollaborationMode(msgspec.Struct, kw_only=True):
-    """Its settings are in snake_case, also on the wire."""
-
-    mode: Literal["default", "plan"] = "default"
-    settings: ModeSettings
 
 
 class ThreadReadParams(Params, kw_only=True):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import msgspec
+
 from protocol.base import Params, Wire
 from protocol.items import ThreadItem, UserInput
 from protocol.policy import ApprovalPolicy, SandboxPolicy
 
 __all__ = [
     "CodexErrorInfo",
+    "CollaborationMode",
+    "ModeSettings",
     "Turn",
     "TurnError",
     "TurnInterruptParams",
@@ -48,6 +52,19 @@ class Turn(Wire, kw_only=True):
     duration_ms: int | None = None
 
 
+class ModeSettings(msgspec.Struct, kw_only=True):
+    """In snake_case, also on the wire."""
+
+    model: str
+    reasoning_effort: str | None = None
+    developer_instructions: str | None = None
+
+
+class CollaborationMode(msgspec.Struct, kw_only=True):
+    mode: Literal["default", "plan"] = "default"
+    settings: ModeSettings
+
+
 class TurnStartParams(Params, kw_only=True):
     """Overrides given here hold for the later turns of the thread too."""
 
@@ -64,6 +81,7 @@ class TurnStartParams(Params, kw_only=True):
     service_tier: str | None = None
     summary: Literal["auto", "concise", "detailed", "none"] | None = None
     personality: Literal["none", "friendly", "pragmatic"] | None = None
+    collaboration_mode: CollaborationMode | None = None
 
 
 class TurnStartResponse(Wire, kw_only=True):

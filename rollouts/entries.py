@@ -101,11 +101,12 @@ def turn_settings(
     approvals_reviewer: str = "user",
     effort: str | None = None,
     summary: str = "auto",
+    mode: str = "default",
 ) -> list[Entry]:
     """What holds for a turn, in the two lines the peer has for it: it takes the sandbox from the second one."""
     profile = permission_profile(sandbox, cwd)
-    mode = {
-        "mode": "default",
+    collaboration = {
+        "mode": mode,
         "settings": {"model": model, "reasoning_effort": effort, "developer_instructions": None},
     }
     context = TurnContext(
@@ -118,7 +119,7 @@ def turn_settings(
         permission_profile=profile,
         model=model,
         effort=effort,
-        collaboration_mode=mode,
+        collaboration_mode=collaboration,
         summary=summary,
     )
     settings = {
@@ -130,7 +131,7 @@ def turn_settings(
         "permission_profile": profile,
         "cwd": cwd,
         "runtime_workspace_roots": [cwd],
-        "collaboration_mode": mode,
+        "collaboration_mode": collaboration,
         "disabled_plugin_ids": [],
     }
     applied = {"type": "thread_settings_applied", "thread_id": thread_id, "thread_settings": settings}

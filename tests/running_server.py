@@ -12,12 +12,12 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from protocol_client import Handler, ProtocolClient
+from protocol_client import Handler, Line, ProtocolClient
 
 from supervisor.control import ask
 from supervisor.runtime import ServerRecord
@@ -146,13 +146,16 @@ class RunningServer(ProtocolClient):
             what=f"the first delta of thread {thread}",
         )
 
-    def text_of(self, turn: str) -> str:
-        """All that the model said in a turn, out of its deltas."""
-        return "".join(
-            line.params["delta"]
-            for line in self.received("item/agentMessage/delta")
-            if line.params["turnId"] == turn
-        )
+    def each(self) -> Iterator[Line]:
+        """All lines of both directions from the beginning, waiting for more. Stop when you have seen enough."""
+        position = 0
+        while True:
+            with self._changed:
+                if position == len(self.lines):
+                    self.wait_for(lambda _: True, since=position, what="another line")
+                batch = self.lines[position:]
+            position += len(batch)
+            yield from batch
 
     def ends_of(self, turn: str) -> list[dict[str, Any]]:
         return [
@@ -197,7 +200,8 @@ class RunningServer(ProtocolClient):
 
     @property
     def zygote(self) -> int:
-        [pid] = [pid for pid in _children(self.pid) if b"workers.zygote" in command_line(pid)]
+        """The pid of the zygote: the child that has not taken a worker's name."""
+        [pid] = [pid for pid in children(self.pid) if not _name(pid).startswith("bulkhead")]
         return pid
 
     def kill_worker(self, thread: str, number: int = signal.SIGKILL) -> int:
@@ -213,7 +217,14 @@ def command_line(pid: int) -> bytes:
         return b""
 
 
-def _children(pid: int) -> list[int]:
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text()
+    except OSError:
+        return "bulkhead, gone"
+
+
+def children(pid: int) -> list[int]:
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(OSError):

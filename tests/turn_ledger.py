@@ -11,6 +11,7 @@ Every violation is an AssertionError that names the turn and the line.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -47,6 +48,7 @@ class TurnLedger:
         self._requests: dict[Any, str] = {}
         self._replies: set[Any] = set()
         self._seen: set[bytes] = set()
+        self._ended = 0
 
     def expect(self, turn: str, text: str) -> None:
         """What the model says in the turn, if it gets to say it all."""
@@ -138,7 +140,16 @@ class TurnLedger:
         if entry.status == "completed":
             assert not entry.open_items, f"{where}: items {entry.open_items} are open"
         entry.state = "ended"
+        self._ended += 1
         assert self._active.pop(entry.thread) == entry.id, where
+
+    def follow(self, lines: Iterable[Line], turns: int) -> None:
+        """Take lines until so many turns have ended, then settle."""
+        for line in lines:
+            self.take(line)
+            if self._ended == turns:
+                break
+        self.settle()
 
     def settle(self) -> None:
         """All is over: every turn has ended, and said all that it should, or without a gap the beginning of it."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from protocol.items import AgentMessageItem, ReasoningItem, WebSearchItem
+from protocol.items import AgentMessageItem, PlanItem, ReasoningItem, WebSearchItem
 from protocol.notifications import ItemDelta, ReasoningTextDelta, SummaryPartAdded, SummaryTextDelta
 from workers.models import events
+from workers.proposed_plan import PlanSplitter, split_plan
 from workers.session import Session
 from workers.toolbox import Toolbox
 from workers.tools.tool import Call, TurnScope
@@ -23,7 +24,8 @@ class Response:
         self._session = session
         self._scope = scope
         self._toolbox = toolbox
-        self._open: dict[str, AgentMessageItem | ReasoningItem] = {}
+        self._open: dict[str, AgentMessageItem | ReasoningItem | PlanItem] = {}
+        self._plan = PlanSplitter() if session.plan_mode else None
         self._calls: list[Call] = []
         self.begun = False
         """Whether the model has begun to answer."""
@@ -44,9 +46,7 @@ class Response:
             case events.Created():
                 self.begun = True
             case events.TextDelta():
-                self._notify(
-                    "item/agentMessage/delta", ItemDelta(**self._ids(event.item_id), delta=event.delta)
-                )
+                self._text(event.item_id, event.delta)
             case events.MessageStarted():
                 self._start(AgentMessageItem(id=event.item_id, text="", phase=_phase(event.phase)))
             case events.ReasoningStarted():
@@ -69,13 +69,33 @@ class Response:
             case _:
                 raise TypeError(f"the turn handles {type(event).__name__} itself")
 
+    def _text(self, item_id: str, delta: str) -> None:
+        if self._plan is None:
+            self._notify("item/agentMessage/delta", ItemDelta(**self._ids(item_id), delta=delta))
+            return
+        for kind, part in self._plan.feed(delta):
+            if kind == "text":
+                self._notify("item/agentMessage/delta", ItemDelta(**self._ids(item_id), delta=part))
+            else:
+                plan = self._plan_item()
+                self._notify("item/plan/delta", ItemDelta(**self._ids(plan.id), delta=part))
+
+    def _plan_item(self) -> PlanItem:
+        """One plan a turn, as with the peer: its id is made of the turn's."""
+        identity = f"{self._scope.turn_id}-plan"
+        if identity not in self._open:
+            self._start(PlanItem(id=identity, text=""))
+        plan = self._open[identity]
+        assert isinstance(plan, PlanItem)
+        return plan
+
     def _notify(self, method: str, params: Any) -> None:
         self._session.notify(method, params)
 
     def _ids(self, item_id: str) -> dict[str, str]:
         return {"thread_id": self._session.id, "turn_id": self._scope.turn_id, "item_id": item_id}
 
-    def _start(self, item: AgentMessageItem | ReasoningItem) -> None:
+    def _start(self, item: AgentMessageItem | ReasoningItem | PlanItem) -> None:
         if item.id not in self._open:
             self._open[item.id] = item
             self._session.item_started(self._scope.turn_id, item)
@@ -90,6 +110,14 @@ class Response:
             assert isinstance(message, AgentMessageItem)
             message.text = "".join(part.get("text", "") for part in item.get("content", ()))
             message.phase = _phase(item.get("phase"))
+            if self._plan is not None:
+                message.text, proposed = split_plan(message.text)
+                if proposed:
+                    plan = self._plan_item()
+                    plan.text = proposed
+                    session.item_completed(turn_id, plan)
+                    del self._open[plan.id]
+                self._plan = PlanSplitter()
             session.item_completed(turn_id, message)
             session.remember(item)
         elif kind == "reasoning":
@@ -105,9 +133,11 @@ class Response:
             self._call(item, custom=kind == "custom_tool_call")
         elif kind == "web_search_call":
             action = item.get("action")
-            query = str(action.get("query") or "") if isinstance(action, dict) else ""
-            search = WebSearchItem(id=identity, query=query, action=action)
+            search = WebSearchItem(id=identity, query="", action={"type": "other"})
             session.item_started(turn_id, search)
+            if isinstance(action, dict):
+                search.query = str(action.get("query") or "")
+                search.action = {"queries": None, **action} if action.get("type") == "search" else action
             session.item_completed(turn_id, search)
             session.remember(item)
         else:

@@ -25,7 +25,7 @@ from protocol.notifications import (
 )
 from protocol.rpc import notification_line
 from protocol.session import PROTOCOL_VERSION
-from protocol.turns import Turn, TurnStartParams
+from protocol.turns import CollaborationMode, ModeSettings, Turn, TurnStartParams
 from rollouts.entries import ItemEntry, new_meta, response_item, turn_settings
 from rollouts.layout import Home, parse_name
 from rollouts.lines import Entry
@@ -36,6 +36,7 @@ from rollouts.turns import preview_of
 from rollouts.writer import RolloutWriter
 from workers.instructions import base_instructions, context_messages, environment_context, message
 from workers.link import Link
+from workers.proposed_plan import PLAN_MODE, PLAN_MODE_OVER
 
 __all__ = ["NO_RATE_LIMITS", "Session", "now_ms"]
 
@@ -86,6 +87,9 @@ class Session:
         self.last_usage = TokenUsage()
         self.rate_limits: dict[str, Any] = NO_RATE_LIMITS
         self.needs_compaction = False
+        self.plan_mode = False
+        """The model plans and changes nothing; its proposed plans are items of their own."""
+        self._told_plan_mode = False
         self.status: wire.ThreadStatus = wire.IdleStatus()
         self._told_context = ""
         self.recorded_model: str | None = None
@@ -152,6 +156,8 @@ class Session:
             self.recorded_model = context.model or None
             sandbox = sandbox_of(context.sandbox_policy) if explicit.sandbox is None else None
             approval = approval_of(context.approval_policy) if explicit.approval_policy is None else None
+            mode = context.collaboration_mode
+            self.plan_mode = self._told_plan_mode = isinstance(mode, dict) and mode.get("mode") == "plan"
             changes: dict[str, Any] = {}
             if sandbox is not None:
                 changes["sandbox"] = sandbox
@@ -249,6 +255,9 @@ class Session:
         elif context != self._told_context:
             self.remember(message("user", context))
         self._told_context = context
+        if self.plan_mode != self._told_plan_mode:
+            self.remember(message("developer", PLAN_MODE if self.plan_mode else PLAN_MODE_OVER))
+            self._told_plan_mode = self.plan_mode
 
     def materialize(self) -> None:
         """Make sure that there is a file, e.g. to be archived."""
@@ -268,6 +277,7 @@ class Session:
             sandbox=settings.sandbox,
             effort=settings.reasoning_effort,
             summary=settings.reasoning_summary or "none",
+            mode="plan" if self.plan_mode else "default",
         )
 
     # --- what clients see -------------------------------------------------------------------------------------
@@ -311,8 +321,10 @@ class Session:
     def resumed(self, *, turns: list[Turn]) -> wire.ThreadResumeResponse:
         response = self.loaded(wire.ThreadResumeResponse, turns=turns)
         assert isinstance(response, wire.ThreadResumeResponse)
-        mode = wire.ModeSettings(model=self.settings.model, reasoning_effort=self.settings.reasoning_effort)
-        response.collaboration_mode = wire.CollaborationMode(settings=mode)
+        response.collaboration_mode = CollaborationMode(
+            mode="plan" if self.plan_mode else "default",
+            settings=ModeSettings(model=self.settings.model, reasoning_effort=self.settings.reasoning_effort),
+        )
         return response
 
     def loaded(
@@ -357,6 +369,11 @@ class Session:
         if params.sandbox_policy is not None:
             changes["sandbox"] = params.sandbox_policy
             changes["permission_profile"] = None
+        if params.collaboration_mode is not None:
+            mode = params.collaboration_mode
+            self.plan_mode = mode.mode == "plan"
+            if mode.settings.reasoning_effort is not None:
+                changes["reasoning_effort"] = mode.settings.reasoning_effort
         if changes:
             self.settings = msgspec.structs.replace(self.settings, **changes)
             self.tell_facts()

@@ -47,7 +47,8 @@ class Toolbox:
             TurnCancelled: the user ended the turn in an approval.
         """
         tool = self._tools.get(call.name)
-        if tool is None:
+        if tool is None or call.name not in scope.session.settings.tools:
+            # Not offered is the same as unknown: a model may remember tools from elsewhere.
             return tool_output.unknown_tool(call.name)
         try:
             return await tool.call(scope, call)

@@ -137,6 +137,9 @@ class TurnRun:
         session, turn = self._session, self.turn
         turn.started_at = self._started_ms // 1000
         session.turns.append(turn)
+        if not session.settings.model_info.known:
+            text = UNKNOWN_MODEL.format(session.settings.model)
+            session.notify("warning", Warned(thread_id=session.id, message=text))
         session.set_status(ActiveStatus())
         session.notify("turn/started", TurnNotice(thread_id=session.id, turn=self._bare("inProgress")))
         session.store(
@@ -145,13 +148,11 @@ class TurnRun:
                     self.id,
                     started_at=turn.started_at,
                     context_window=session.settings.model_info.usable_window,
+                    mode="plan" if session.plan_mode else "default",
                 ),
                 *session.stored_settings(self.id),
             ]
         )
-        if not session.settings.model_info.known:
-            text = UNKNOWN_MODEL.format(session.settings.model)
-            session.notify("warning", Warned(thread_id=session.id, message=text))
 
     async def _work(self) -> None:
         session = self._session
