@@ -61,7 +61,13 @@ class Run:
 
     def first_turns(self) -> None:
         self._begin(self.threads)
-        self._until(lambda: not any(thread.busy for thread in self.threads), "the first turns")
+        self._until(
+            lambda: not any(thread.busy for thread in self.threads) or self._failed(), "the first turns"
+        )
+        if thread := self._failed():
+            raise DemoFailedError(
+                f"the first turn of {thread.story.name} {thread.turn.status}: {thread.turn.error}"
+            )
 
     def long_turns(self, kill_after: int) -> None:
         """All threads begin their long answers; the last one's worker is killed in the middle of its own."""
@@ -84,6 +90,10 @@ class Run:
         question = ("thread/read", {"threadId": self.victim.id, "includeTurns": True})
         self.history = self._ask_all([question])[0]["thread"]["turns"]
         self._look()
+
+    def _failed(self) -> DemoThread | None:
+        ended = (thread for thread in self.threads if not thread.busy)
+        return next((thread for thread in ended if thread.turn.status != "completed"), None)
 
     def _kill(self, pieces: int) -> None:
         """SIGKILL from outside, as by the system's OOM killer: the server is not told beforehand."""
@@ -129,7 +139,7 @@ class Run:
             results.append(answer["result"])
         return results
 
-    def _until(self, condition: Callable[[], bool], what: str) -> None:
+    def _until(self, condition: Callable[[], object], what: str) -> None:
         deadline = time.monotonic() + self._patience
         while not condition():
             message = self._client.next(LOOK_S)

@@ -145,6 +145,8 @@ class Hub:
 
     def _hello(self, peer: Peer, frame: zmq.Frame) -> None:
         """Let a worker in if it is the process that it should be."""
+        if self._peers.get(peer.handle.token) is not peer:
+            return  # it came to nothing meanwhile
         if peer.handle.pid == 0:
             # Faster than the zygote's word of its birth, which comes on another way.
             self._loop.call_later(BIRTH_WORD_S, self._hello, peer, frame)

@@ -10,11 +10,15 @@ from typing import Protocol
 
 import msgspec
 
-__all__ = ["Exit", "Handle", "LaunchError", "Launcher"]
+__all__ = ["Exit", "Handle", "LaunchError", "Launcher", "LauncherLost"]
 
 
 class LaunchError(RuntimeError):
     """No process could be made (limits of the system, or the zygote does not come up)."""
+
+
+class LauncherLost(LaunchError):
+    """What makes the processes ended meanwhile; the next attempt finds a new one."""
 
 
 class Exit(msgspec.Struct, frozen=True):

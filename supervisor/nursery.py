@@ -6,12 +6,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 
 from protocol.link import Frame
 from supervisor.hub import Hub
-from supervisor.launcher import Exit, LaunchError
+from supervisor.launcher import Exit, LauncherLost, LaunchError
 from supervisor.zygote import ZygoteHandle, ZygoteLauncher
 
 __all__ = ["Nursery"]
@@ -21,6 +20,7 @@ log = logging.getLogger("bulkhead.nursery")
 FAILURE_LIMIT = 5
 """Births in a row that may fail before the threads that wait for one are told so."""
 FAILURE_PAUSE_S = 0.5
+RETRY_PAUSE_S = 0.02
 BATCH = 32
 """Forks asked for in one message; each takes about 3 ms, and the first should serve soon."""
 
@@ -51,6 +51,7 @@ class Nursery:
         self._asked = 0
         self._failures = 0
         self._task: asyncio.Task[None] | None = None
+        self._failing: set[asyncio.Task[None]] = set()
         self._closed = False
 
     def start(self) -> None:
@@ -99,9 +100,16 @@ class Nursery:
                 self._hub.attach(handle.token, _Parked(handle, self))
                 handle.exited.add_done_callback(partial(self._gone, handle))
             # The hub compares the sender of a HELLO with the pid, so wait until the pids are known.
+            lost: LauncherLost | None = None
             for handle in handles:
-                with suppress(LaunchError):
+                try:
                     await handle.born
+                except LauncherLost as error:
+                    lost = error
+                except LaunchError:
+                    pass  # counted where its end is noticed
+            if lost is not None:
+                await self._failed(lost)
 
     def _gone(self, handle: ZygoteHandle, exited: asyncio.Future[Exit]) -> None:
         """A worker ended; of interest here only if nobody has adopted it."""
@@ -113,25 +121,45 @@ class Nursery:
             self._parked.remove(handle)
         else:
             self._expected.discard(handle)
-            self._failures += 1
         if self._closed:
             return
-        if self._failures >= FAILURE_LIMIT:
-            exit_ = exited.result()
-            asyncio.ensure_future(self._failed(LaunchError(f"workers end at start-up ({exit_})")))  # noqa: RUF006
-        else:
+        if parked:
             self._refill()
+            return
+        cause = handle.born.exception() if handle.born.done() else None
+        if isinstance(cause, LauncherLost):
+            return  # many at once, and one failure: told to who waits for the births
+        error = (
+            cause
+            if isinstance(cause, LaunchError)
+            else LaunchError(f"workers end at start-up ({exited.result()})")
+        )
+        task = asyncio.ensure_future(self._failed(error, at_once=False))
+        self._failing.add(task)
+        task.add_done_callback(self._failing.discard)
 
-    async def _failed(self, error: LaunchError) -> None:
-        log.error("no worker can be started: %s", error)
-        self._failures = 0
-        waiting, self._waiting = self._waiting, deque()
-        for _, refusal in waiting:
-            refusal(error)
-        await asyncio.sleep(FAILURE_PAUSE_S)
+    async def _failed(self, error: LaunchError, *, at_once: bool | None = None) -> None:
+        """Births came to nothing: try again, or tell those who wait.
+
+        `at_once`: without another try; by default so unless a new launcher is to be had.
+        """
+        self._failures += 1
+        if at_once is None:
+            at_once = not isinstance(error, LauncherLost)
+        if at_once or self._failures >= FAILURE_LIMIT:
+            log.error("no worker can be started: %s", error)
+            self._failures = 0
+            waiting, self._waiting = self._waiting, deque()
+            for _, refusal in waiting:
+                refusal(error)
+            await asyncio.sleep(FAILURE_PAUSE_S)
+        else:
+            await asyncio.sleep(RETRY_PAUSE_S)
         self._refill()
 
     def close(self) -> None:
         self._closed = True
         if self._task is not None:
             self._task.cancel()
+        for task in self._failing:
+            task.cancel()

@@ -161,7 +161,9 @@ class Supervisor:
         )
         self._refuse_all(thread, refusal)
         thread.move(State.DEAD)
-        if not thread.loaded:
+        if thread.loaded:
+            self._loop.call_later(RESTART_CAP_S, self._restart, thread)
+        else:
             self._remove(thread)
 
     # --- what a worker says ---------------------------------------------------------------------------------

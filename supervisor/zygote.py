@@ -13,17 +13,19 @@ import asyncio
 import logging
 import os
 import secrets
+import select
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import deque
 from contextlib import suppress
 
 import msgspec
 
-from sandbox_backends.tree import become_subreaper
-from supervisor.launcher import Exit, LaunchError
+from sandbox_backends import tree
+from supervisor.launcher import Exit, LauncherLost, LaunchError
 
 __all__ = ["ZygoteHandle", "ZygoteLauncher", "ZygoteSpec"]
 
@@ -34,6 +36,8 @@ READY_TIMEOUT_S = 30.0
 STATUS_GRACE_S = 0.05
 """How long after the end of a process its exit status may still be on its way from the zygote."""
 MESSAGE_BYTES = 65536
+STRAY_ROUNDS, STRAY_PAUSE_S = 100, 0.005
+"""How often strays are looked for before giving up: each round ends a generation of forks."""
 
 
 class ZygoteSpec(msgspec.Struct, kw_only=True):
@@ -95,7 +99,7 @@ class ZygoteLauncher:
         self._closing = False
         # Only we hold the write end: when we die, however, its readers see the end of file.
         self._lifeline_read, self._lifeline_write = os.pipe()
-        become_subreaper()
+        tree.become_subreaper()
 
     @property
     def pid(self) -> int | None:
@@ -118,14 +122,19 @@ class ZygoteLauncher:
             _encode(self._spec).decode(),
         ]
         with theirs:
-            self._process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                # Standard output is the protocol's: whatever a worker prints by mistake must not get there.
-                stdout=2,
-                pass_fds=(theirs.fileno(), self._lifeline_read),
-                start_new_session=True,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    # Standard output is the protocol's: whatever a worker prints by mistake must not get there.
+                    stdout=2,
+                    pass_fds=(theirs.fileno(), self._lifeline_read),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                ours.close()
+                self._ready = None
+                raise LaunchError(f"the zygote cannot be started: {error}") from error
         self._socket = ours
         self._loop.add_reader(ours.fileno(), self._receive, ours)
 
@@ -144,7 +153,7 @@ class ZygoteLauncher:
         except OSError as error:
             for token in tokens:
                 self._handles.pop(token, None)
-            raise LaunchError(f"the zygote does not take requests: {error}") from error
+            raise LauncherLost(f"the zygote does not take requests: {error}") from error
         return handles
 
     async def _until_ready(self) -> None:
@@ -207,6 +216,7 @@ class ZygoteLauncher:
         adopted = self._adopted_status(handle)
         if adopted is not None:
             self._finish(handle, adopted)
+            self._end_strays()
         else:
             self._loop.call_later(STATUS_GRACE_S, self._finish, handle, Exit())
 
@@ -221,6 +231,26 @@ class ZygoteLauncher:
         if found.si_code == os.CLD_EXITED:
             return Exit(code=found.si_status)
         return Exit(signal=found.si_status)
+
+    def _end_strays(self, rounds: int = STRAY_ROUNDS) -> None:
+        """End what no zygote is there to end: commands of dead workers, and workers of whose birth it did not tell.
+
+        They are children of ours in sessions of their own. What we start ourselves stays in our session.
+        """
+        ours = os.getsid(0)
+        known = {self.pid, *self._by_pid}
+        strays = [pid for pid in tree.children(os.getpid()) if pid not in known]
+        found = [
+            process for process in map(tree.look, strays) if process is not None and process.session != ours
+        ]
+        for process in found:
+            # Nobody else reaps it, so the number is still this child's.
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(process.pid, os.WNOHANG)
+        if found and rounds:
+            self._loop.call_later(STRAY_PAUSE_S, self._end_strays, rounds - 1)
 
     def _finish(self, handle: ZygoteHandle, status: Exit) -> None:
         if handle.exited.done():
@@ -243,16 +273,18 @@ class ZygoteLauncher:
             log.warning("the zygote ended (status %s); its workers live on, a new one is started", code)
         unborn, self._handles = list(self._handles.values()), {}
         for handle in unborn:
-            handle.born.set_exception(LaunchError("the zygote ended"))
+            handle.born.set_exception(LauncherLost("the zygote ended"))
             handle.born.exception()
             handle.exited.set_result(Exit())
         if self._ready and not self._ready.done():
-            self._ready.set_exception(LaunchError(f"the zygote failed to start (status {code})"))
+            self._ready.set_exception(LauncherLost(f"the zygote failed to start (status {code})"))
             self._ready = None
             return
         self._ready = None
         if not self._closing:
-            self.start()
+            self._end_strays()
+            with suppress(LaunchError):  # the next launch tries again, and tells who waits for it
+                self.start()
 
     # --- the end -----------------------------------------------------------------------------------
 
@@ -269,6 +301,9 @@ class ZygoteLauncher:
         os.close(self._lifeline_read)
         if self._process is not None:
             await self._loop.run_in_executor(None, _wait_or_kill, self._process)
+        # Those whose zygote had died are not waited for by the present one.
+        await self._loop.run_in_executor(None, _wait_for_ends, [handle.pidfd for handle in waiting])
+        self._end_strays(rounds=0)
         for handle in waiting:
             self._finish(handle, Exit(signal=signal.SIGKILL))
 
@@ -282,6 +317,14 @@ def _wait_or_kill(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _wait_for_ends(pidfds: list[int]) -> None:
+    deadline = time.monotonic() + CLOSE_TIMEOUT_S
+    for fd in pidfds:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
 
 
 def _exit_of(status: int, max_rss_kib: int) -> Exit:

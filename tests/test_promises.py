@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from protocol_client import RpcError
 from running_server import LOOK_S, PATIENCE_S, await_ends, children, command_line, resident_kib
 from turn_ledger import TurnLedger, words
-from workers.thread import ThreadService
 
 from protocol.link import Adopt, Command, Record, pack_record
 from protocol.link_calls import Authorization
@@ -24,6 +23,7 @@ from protocol.rpc import notification_line
 from rollouts.ids import new_id
 from supervisor import obituary
 from supervisor.configuration import Configuration, Flags
+from workers.thread import ThreadService
 
 QUICK_HANGS = ("-c", "bulkhead.hang_silence_ms=300", "-c", "bulkhead.hang_grace_ms=300")
 MANY_DEATHS = ("-c", "bulkhead.restart_limit=1000")
@@ -104,7 +104,7 @@ def test_2_a_turn_whose_worker_dies_fails_once_with_the_reason_and_is_not_run_ag
 
     told = client.turn(thread, "The third turn.\n!say hello again")
     assert told[-1]["params"]["turn"]["status"] == "completed"
-    first, second, third = model.requests()
+    _, second, third = model.requests()
     assert "The second turn.\n!stream 400 0.01" in user_texts(second)
     texts = [text.partition("\n")[0] for text in user_texts(third) if text.startswith("The ")]
     assert texts == ["The first turn.", "The second turn.", "The third turn."]
@@ -263,7 +263,8 @@ def test_5_and_10_a_client_that_does_not_read_costs_a_window_a_thread_and_loses_
         client.turn(thread, "!say warm")
     before = resident_kib(client.pid)
     client.stop_reading()
-    starts = [client.send_turn(thread, f"!stream {WORDS_EACH}") for thread in threads]
+    for thread in threads:
+        client.send_turn(thread, f"!stream {WORDS_EACH}")
     logs = Path(client.record.directory, "events")
     deadline = time.monotonic() + PATIENCE_S
     # A worker stops when its window is in its log, or more: then the client's pipe is what it waits for.
@@ -283,8 +284,13 @@ def test_5_and_10_a_client_that_does_not_read_costs_a_window_a_thread_and_loses_
             if ledger.statuses()["completed"] == 2 * READERS:
                 break
     ledger.settle()
-    assert Counter(entry.said for entry in ledger.turns.values()) == {"warm": READERS, words(WORDS_EACH): READERS}
-    assert peak - before < RSS_BUDGET_KIB, f"{stalled - before} KiB while stalled, {peak - before} KiB at most"
+    assert Counter(entry.said for entry in ledger.turns.values()) == {
+        "warm": READERS,
+        words(WORDS_EACH): READERS,
+    }
+    assert peak - before < RSS_BUDGET_KIB, (
+        f"{stalled - before} KiB while stalled, {peak - before} KiB at most"
+    )
 
 
 def test_6_a_worker_that_hangs_in_a_turn_is_found_and_ended(server):
@@ -422,7 +428,7 @@ def test_9_a_turn_is_on_the_disk_before_its_end_is_told(home, workspace, monkeyp
         for key, (method, params) in enumerate(calls.items()):
             raw = msgspec.Raw(msgspec.json.encode(params))
             service.command(key, Command(id=msgspec.Raw(b"1"), method=method, params=raw))
-        while not any(kind == Record.ENDED for kind, _ in link.told):
+        while not any(kind == Record.ENDED for kind, _ in link.told):  # noqa: ASYNC110 - the link is a plain list
             await asyncio.sleep(LOOK_S)
         service.stop(b"{}")
         assert await ended == 0
@@ -506,7 +512,10 @@ def test_13_an_interrupted_turn_leaves_no_process(server, marked, workspace, san
     worker = client.worker(thread)
     assert not children(worker)
     assert not set(sleepers) & marked.processes()
-    assert client.turn(thread, "!run echo on we go\n!then\n!say done")[-1]["params"]["turn"]["status"] == "completed"
+    assert (
+        client.turn(thread, "!run echo on we go\n!then\n!say done")[-1]["params"]["turn"]["status"]
+        == "completed"
+    )
 
 
 @pytest.mark.parametrize("sandbox", ["danger-full-access", "workspace-write"])

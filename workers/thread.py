@@ -34,7 +34,7 @@ from protocol.turns import (
     TurnSteerParams,
     TurnSteerResponse,
 )
-from rollouts.errors import RolloutError
+from rollouts.errors import RolloutError, RolloutNotFound
 from rollouts.layout import Home
 from rollouts.names import Names
 from workers.approvals import Approvals
@@ -192,7 +192,7 @@ class ThreadService:
         ephemeral = start is not None and bool(start.ephemeral)
         try:
             session = Session.resume(adopt, self._link, self._document, resume, ephemeral=ephemeral)
-        except RolloutError:
+        except RolloutNotFound:
             if start is None:
                 raise
             session = Session.start(adopt, self._link, self._document, start)
