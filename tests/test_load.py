@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from collections import Counter
+
+from turn_ledger import TurnLedger, words
+
+THREADS = 200
+
+
+def test_two_hundred_threads_at_once_lose_nothing_and_none_is_refused(server):
+    client = server(timeout=60)
+    starts = [
+        client.start_request("thread/start", {"cwd": str(client.cwd), "sandbox": "danger-full-access"})
+        for _ in range(THREADS)
+    ]
+    threads = {client.result(start)["thread"]["id"] for start in starts}
+    assert len(threads) == THREADS
+    for thread in threads:
+        client.send_turn(thread, "!stream 20")
+    ledger = TurnLedger()
+    ledger.follow(client.each(), turns=THREADS)
+    assert ledger.statuses() == {"completed": THREADS}
+    assert Counter(entry.thread for entry in ledger.turns.values()) == dict.fromkeys(threads, 1)
+    assert {entry.said for entry in ledger.turns.values()} == {words(20)}
+    pids = {row["pid"] for row in client.operate("ps")["threads"]}
+    assert len(pids) == THREADS
