@@ -30,6 +30,8 @@ log = logging.getLogger("bulkhead.catalog")
 
 WORKERS = 2
 """A long read keeps one of them; a list goes to the other."""
+JOB_TIMEOUT_S = 120.0
+"""Reading 1 GB takes about 30 s."""
 ATTEMPTS = 2
 """A request whose worker died is tried once more: it may not have been its fault."""
 _encode = msgspec.json.Encoder().encode
@@ -90,6 +92,11 @@ class Catalog:
         self._jobs: deque[_Job] = deque()
         self._keys = itertools.count(1)
         self._closed = False
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._jobs) or any(worker.job is not None for worker in self._workers)
 
     def ask(self, command: Command, connection: Connection) -> None:
         """Pass a client's request on; the answer goes to the client as it is."""
@@ -125,10 +132,17 @@ class Catalog:
                 job.attempts += 1
                 key = next(self._keys)
                 worker.job = (key, job)
+                self._loop.call_later(JOB_TIMEOUT_S, self._overdue, worker, key)
                 self._hub.send(worker.handle.token, Frame.COMMAND, key, _encode(job.command))
         if self._jobs and len(self._workers) + self._coming < WORKERS and not self._closed:
             self._coming += 1
             self._nursery.adopt(self._employ, self._cannot_start)
+
+    def _overdue(self, worker: _Worker, key: int) -> None:
+        """A file system that does not answer keeps its worker, not the client."""
+        if worker.job is not None and worker.job[0] == key:
+            worker.job[1].attempts = ATTEMPTS
+            worker.handle.signal(signal.SIGKILL)
 
     def _employ(self, handle: Handle) -> None:
         self._coming -= 1

@@ -40,6 +40,9 @@ __all__ = ["Front"]
 
 log = logging.getLogger("bulkhead.front")
 
+SETTLE_S = 3.0
+"""A request that takes longer than this at the server's end is interrupted like a turn."""
+SETTLE_LOOK_S = 0.005
 _EXPECTED = ", ".join(f"`{name}`" for name in METHODS)
 
 
@@ -80,17 +83,25 @@ class Front:
     def attach(
         self, name: str, read_fd: int, write_fd: int, gone: Callable[[Connection], None]
     ) -> Connection:
-        """A new client; `gone` is called when it has closed its end."""
-
-        def ended(connection: Connection) -> None:
-            self.connections.discard(connection)
-            self.supervisor.forget(connection)
-            gone(connection)
-
-        connection = Connection(name, read_fd, write_fd, on_message=self._message, on_end=ended)
+        """A new client; `gone` is called when it has closed its end. It may still read: see `detach`."""
+        connection = Connection(name, read_fd, write_fd, on_message=self._message, on_end=gone)
         self.connections.add(connection)
         connection.start()
         return connection
+
+    def detach(self, connection: Connection) -> None:
+        """The client is gone for good; its threads go on for others."""
+        self.connections.discard(connection)
+        self.supervisor.forget(connection)
+
+    async def settle(self) -> None:
+        """Wait, not for ever, until what clients have asked so far is answered."""
+        deadline = asyncio.get_running_loop().time() + SETTLE_S
+        while asyncio.get_running_loop().time() < deadline:
+            waiting = any(thread.pending for thread in self.supervisor.threads.values())
+            if not waiting and not self.catalog.busy and not self._lanes:
+                return
+            await asyncio.sleep(SETTLE_LOOK_S)
 
     async def close(self) -> None:
         """Interrupt and store what runs, deliver what is left, end all processes."""

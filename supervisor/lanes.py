@@ -19,6 +19,10 @@ class Lanes:
         self._lanes: dict[str, deque[Work]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def __bool__(self) -> bool:
+        """Whether any lane has work."""
+        return bool(self._lanes)
+
     def busy(self, key: str) -> bool:
         return key in self._lanes
 

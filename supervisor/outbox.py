@@ -59,11 +59,17 @@ class Outbox:
             os.set_blocking(fd, False)
 
     def control(self, line: bytes) -> None:
+        if self._broken:
+            return
         self._control.append(line)
         self.queued += len(line)
         self._schedule()
 
     def push(self, lane: str, lines: bytes, done: Done | None = None) -> None:
+        if self._broken:
+            if done is not None:
+                done()
+            return
         queue = self._lanes.get(lane)
         if queue is None:
             queue = self._lanes[lane] = deque()

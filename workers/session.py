@@ -208,8 +208,11 @@ class Session:
             item.started_at_ms = item.completed_at_ms
         if stored:
             self.store([ItemEntry(turn_id, item)])
-        if self.turns:
-            self.turns[-1].items.append(item)
+        for turn in reversed(self.turns):
+            if turn.id == turn_id:
+                # Not always the last one: a command may end long after its turn.
+                turn.items.append(item)
+                break
         self.notify(
             "item/completed",
             ItemCompleted(

@@ -6,6 +6,7 @@ import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 
@@ -134,7 +135,7 @@ class ThreadService:
 
     async def _serve(self) -> None:
         if self._adopt.recover_method:
-            self._recover(self._adopt.recover)
+            await self._recover(self._adopt.recover)
         while True:
             key, command = await self._commands.get()
             try:
@@ -178,7 +179,12 @@ class ThreadService:
             raise rpc.RpcError(f"thread not found: {self._adopt.thread_id}")
         return self._session
 
-    def _recover(self, params: msgspec.Raw) -> None:
+    async def _load(self, params: wire.ThreadResumeParams, *, ephemeral: bool = False) -> Session:
+        """Read a stored thread beside the loop: it may be a gigabyte, and we must answer pings meanwhile."""
+        load = partial(Session.resume, self._adopt, self._link, self._document, params, ephemeral=ephemeral)
+        return await self._loop.run_in_executor(None, load)
+
+    async def _recover(self, params: msgspec.Raw) -> None:
         """The next incarnation of a loaded thread: from its rollout, or from its first request if it has none."""
         adopt = self._adopt
         if adopt.recover_method == "thread/start":
@@ -191,7 +197,7 @@ class ThreadService:
             start, resume = None, decode_params(params, wire.ThreadResumeParams)
         ephemeral = start is not None and bool(start.ephemeral)
         try:
-            session = Session.resume(adopt, self._link, self._document, resume, ephemeral=ephemeral)
+            session = await self._load(resume, ephemeral=ephemeral)
         except RolloutNotFound:
             if start is None:
                 raise
@@ -218,7 +224,7 @@ class ThreadService:
         fresh = session is None
         if session is None:
             try:
-                session = Session.resume(self._adopt, self._link, self._document, params)
+                session = await self._load(params)
             except ConfigError as error:
                 raise rpc.RpcError(f"failed to load configuration: {error}") from None
             self._settle(session)

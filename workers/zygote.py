@@ -64,7 +64,10 @@ class Zygote:
                     os.read(self._wake_read, _READ_BYTES)
                 self._reap()
             if self._control.fileno() in ready:
-                request = self._control.recv(_READ_BYTES)
+                try:
+                    request = self._control.recv(_READ_BYTES)
+                except ConnectionResetError:
+                    request = b""  # it ended with messages of ours unread
                 if not request:
                     self._end_everything()
                     return

@@ -93,6 +93,7 @@ async def _serve(configuration: Configuration, runtime: RuntimeDirectory) -> Non
     gc.freeze()
     await stopped.wait()
     await control.close()
-    front.connections.add(connection)  # answers that are on their way still go out
+    # A script may write its requests, close its end, and read the answers then.
+    await front.settle()
     await front.close()
     connection.outbox.close()
