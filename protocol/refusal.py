@@ -42,7 +42,8 @@ def decode_params(params: msgspec.Raw | None, kind: type[T]) -> T:
         raise RpcError(f"Invalid request: {_explain(str(error), params, kind)}") from None
     except RecursionError:
         raise RpcError("Invalid request: recursion limit exceeded") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # Raw params were passed on unread, so broken UTF-8 in a string shows only here.
         raise RpcError(f"Invalid request: {error}") from None
 
 
@@ -52,7 +53,7 @@ def _explain(text: str, params: msgspec.Raw, kind: type[msgspec.Struct]) -> str:
     path = _PATH.search(text)
     try:
         value = msgspec.json.decode(params)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return text
     if path is None and not isinstance(value, dict):
         return f"invalid type: {_describe(value)}, expected struct {kind.__name__}"

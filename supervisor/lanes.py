@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 __all__ = ["Lanes"]
+
+log = logging.getLogger("bulkhead.lanes")
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 
@@ -40,7 +43,11 @@ class Lanes:
         lane = self._lanes[key]
         try:
             while lane:
-                await lane[0]()
+                try:
+                    await lane[0]()
+                except Exception:
+                    # A bug of ours in one request must not take those behind it along.
+                    log.exception("work for %s failed", key)
                 lane.popleft()
         finally:
             del self._lanes[key]

@@ -38,8 +38,6 @@ __all__ = ["Supervisor"]
 
 log = logging.getLogger("bulkhead.supervision")
 
-RESTART_BASE_S = 0.05
-RESTART_CAP_S = 5.0
 STOP_GRACE_S = 5.0
 """Within this a worker that was asked to stop must have stored everything; then it is killed."""
 CREDIT_DELAY_S = 0.2
@@ -162,7 +160,7 @@ class Supervisor:
         self._refuse_all(thread, refusal)
         thread.move(State.DEAD)
         if thread.loaded:
-            self._loop.call_later(RESTART_CAP_S, self._restart, thread)
+            self._loop.call_later(self._settings.restart_backoff_cap_ms / 1000, self._restart, thread)
         else:
             self._remove(thread)
 
@@ -382,8 +380,8 @@ class Supervisor:
                     self._remove(thread)
                 return
             if len(thread.deaths) > 1:
-                delay = min(RESTART_CAP_S, RESTART_BASE_S * 2 ** (len(thread.deaths) - 2))
-                delay *= 0.5 + random.random()
+                doubled = self._settings.restart_backoff_ms * 2 ** (len(thread.deaths) - 2)
+                delay = min(self._settings.restart_backoff_cap_ms, doubled) / 1000 * (0.5 + random.random())
         thread.restarts += 1
         self._loop.call_later(delay, self._restart, thread)
 

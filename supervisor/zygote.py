@@ -33,8 +33,9 @@ log = logging.getLogger("bulkhead.zygote")
 
 READY_TIMEOUT_S = 30.0
 """A cold interpreter with all imports takes about 0.4 s; a loaded machine may need many times that."""
-STATUS_GRACE_S = 0.05
-"""How long after the end of a process its exit status may still be on its way from the zygote."""
+STATUS_GRACE_S = 1.0
+"""How long after the end of a process its exit status may still be on its way from the zygote, which takes a millisecond
+as a rule; without it nobody could say what the worker died of."""
 MESSAGE_BYTES = 65536
 STRAY_ROUNDS, STRAY_PAUSE_S = 100, 0.005
 """How often strays are looked for before giving up: each round ends a generation of forks."""
@@ -218,7 +219,11 @@ class ZygoteLauncher:
             self._finish(handle, adopted)
             self._end_strays()
         else:
-            self._loop.call_later(STATUS_GRACE_S, self._finish, handle, Exit())
+            self._loop.call_later(STATUS_GRACE_S, self._finish_without_word, handle)
+
+    def _finish_without_word(self, handle: ZygoteHandle) -> None:
+        if not handle.exited.done():
+            self._finish(handle, self._adopted_status(handle) or Exit())
 
     def _adopted_status(self, handle: ZygoteHandle) -> Exit | None:
         """After the zygote's death its children are ours to reap."""

@@ -41,6 +41,8 @@ class Marked:
         }
         self.env |= {
             "BULKHEAD_HOME": str(home),
+            # Commands run in login shells: nobody's profile may have a say in what they print, or hang.
+            "HOME": str(home),
             "BULKHEAD_RUNTIME_DIR": str(runtime),
             "BULKHEAD_LOG": "info",
             "PYTHONPATH": str(ROOT),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +30,7 @@ def test_a_closing_tag_needs_no_newline():
 def test_wherever_the_stream_is_cut_the_parts_are_the_same(cuts):
     splitter = PlanSplitter()
     edges = [0, *sorted(cuts), len(TEXT)]
-    parts = [p for a, b in zip(edges, edges[1:], strict=False) for p in splitter.feed(TEXT[a:b])]
+    parts = [p for a, b in pairwise(edges) for p in splitter.feed(TEXT[a:b])]
     parts += splitter.finish()
     assert "".join(t for kind, t in parts if kind == "text") == "Intro\nOutro <proposed_plan> stays\n"
     assert "".join(t for kind, t in parts if kind == "plan") == "- a\n- b\n"

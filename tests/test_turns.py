@@ -19,6 +19,14 @@ PATCH = "!patch\n*** Begin Patch\n*** Add File: notes/hello.txt\n+hello\n*** End
 START_CAT = '!tool exec_command {"cmd": "cat", "tty": true, "yield_time_ms": 250}'
 
 
+def always(decision):
+    return lambda _method, _params: {"decision": decision}
+
+
+def never(_method, _params):
+    return LATER
+
+
 def items(told, kind, method="item/completed"):
     return [
         line["params"]["item"]
@@ -125,7 +133,7 @@ def test_a_patch_that_does_not_fit_is_told_to_the_model_and_makes_no_item(server
     [("accept", "completed", True), ("decline", "declined", False), ("cancel", None, False)],
 )
 def test_a_patch_outside_of_the_sandbox_asks_first(server, workspace, decision, status, written):
-    client = server(handler=lambda method, params: {"decision": decision})
+    client = server(handler=always(decision))
     thread = client.start_thread(sandbox="read-only", approvalPolicy="on-request")
     told = client.turn(thread, PATCH)
     assert (workspace / "notes/hello.txt").exists() is written
@@ -138,7 +146,7 @@ def test_a_patch_outside_of_the_sandbox_asks_first(server, workspace, decision, 
 def test_an_approval_for_the_session_is_not_asked_again(server):
     asked = []
 
-    def answer(method, params):
+    def answer(_method, params):
         asked.append(params["command"])
         return {"decision": "acceptForSession"}
 
@@ -151,7 +159,7 @@ def test_an_approval_for_the_session_is_not_asked_again(server):
 
 
 def test_an_answer_that_is_none_fails_the_command_and_not_the_turn(server, model):
-    client = server(handler=lambda method, params: {"decision": "perhaps"})
+    client = server(handler=always("perhaps"))
     thread = client.start_thread(sandbox="workspace-write", approvalPolicy="on-request")
     told = client.turn(thread, "!run-escalated echo x\n!then\n!say done")
     assert items(told, "commandExecution")[0]["status"] == "failed"
@@ -160,7 +168,7 @@ def test_an_answer_that_is_none_fails_the_command_and_not_the_turn(server, model
 
 
 def test_an_interrupt_withdraws_an_open_approval_after_the_turns_end(server):
-    client = server(handler=lambda method, params: LATER)
+    client = server(handler=never)
     thread = client.start_thread(sandbox="workspace-write", approvalPolicy="on-request")
     turn = client.begin_turn(thread, "!run-escalated echo x\n!then\n!say done")
     client.wait_for("item/commandExecution/requestApproval")

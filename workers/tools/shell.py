@@ -39,6 +39,8 @@ from workers.tools.tool import Call, ToolRefused, TurnCancelled, TurnScope, argu
 __all__ = ["ExecCommand", "Terminals", "WriteStdin"]
 
 DEFAULT_YIELD_MS = 10_000
+DEFAULT_STDIN_YIELD_MS = 250
+"""An answer to what was typed comes soon or not at all."""
 MIN_YIELD_MS, MAX_YIELD_MS = 250, 30_000
 DEFAULT_OUTPUT_TOKENS = 10_000
 DELTA_PAUSE_S = 0.05
@@ -396,7 +398,9 @@ class WriteStdin:
                 stdin=arguments.chars,
             )
         try:
-            return await _yield_output(terminal, arguments.yield_time_ms, arguments.max_output_tokens)
+            return await _yield_output(
+                terminal, arguments.yield_time_ms or DEFAULT_STDIN_YIELD_MS, arguments.max_output_tokens
+            )
         finally:
             terminal.tell_interaction()
 
