@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -128,7 +129,7 @@ def read_line(line: bytes | bytearray) -> Incoming:
         return Unreadable(f"not a message: {error}")
     except RecursionError:
         return Unreadable("nested too deeply", _find_id(line))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # Broken JSON is not answered (as the peer), but a whole message with a broken byte inside is.
         return Unreadable(f"not JSON: {error}", _id_despite_encoding(line))
     identity = _usable_id(envelope.id)
@@ -148,7 +149,11 @@ def _present(raw: msgspec.Raw) -> msgspec.Raw | None:
 
 def _usable_id(raw: msgspec.Raw) -> bytes | None:
     text = bytes(raw)
-    if text[:1] == b'"' or (_INTEGER.match(text) and int(text) in _INT64):
+    if text[:1] == b'"':
+        with suppress(UnicodeDecodeError):  # what is echoed must be text
+            text.decode()
+            return text
+    elif _INTEGER.match(text) and int(text) in _INT64:
         return text
     return None
 
@@ -164,26 +169,32 @@ ID_WINDOW = 4096
 def _find_id(line: bytes | bytearray) -> bytes | None:
     """The id of a line too deep or too long to decode: the first or the last member of its object."""
     found = _LEADING_ID.match(line[:ID_WINDOW]) or _TRAILING_ID.search(line[-ID_WINDOW:])
-    return found.group(1) if found else None
+    return _usable_id(msgspec.Raw(found.group(1))) if found else None
 
 
 def id_of_ends(head: bytes, tail: bytes) -> bytes | None:
     """As above for a line of which only both ends were kept."""
     found = _LEADING_ID.match(head[:ID_WINDOW]) or _TRAILING_ID.search(tail[-ID_WINDOW:])
-    return found.group(1) if found else None
+    return _usable_id(msgspec.Raw(found.group(1))) if found else None
+
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
 def _id_despite_encoding(line: bytes | bytearray) -> bytes | None:
+    """The id of a message with a string that is no text: bytes that are no UTF-8, or half a surrogate pair.
+
+    JavaScript writes the latter where it cuts a string in the middle of a character.
+    """
+    repaired = _SURROGATE.sub(rb"\\ufffd", line.decode(errors="replace").encode())
+    if repaired == line:
+        return None
     try:
-        line.decode()
-    except UnicodeDecodeError:
-        repaired = line.decode(errors="replace").encode()
-        try:
-            envelope = _envelope.decode(repaired)
-        except (msgspec.MsgspecError, RecursionError):
-            return None
-        return _usable_id(envelope.id) if envelope.method is not None else None
-    return None
+        envelope = _envelope.decode(repaired)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    identity = _usable_id(envelope.id) if envelope.method is not None else None
+    return identity if identity is not None and identity in line else None
 
 
 # --- lines to clients -------------------------------------------------------------------------------

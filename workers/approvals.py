@@ -75,7 +75,7 @@ class Approvals:
             if not reply.result:
                 raise Unanswerable(str(reply.error))
             return msgspec.json.decode(reply.result, type=answer)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Unanswerable(str(error)) from None
 
     def withdraw(self) -> None:

@@ -13,6 +13,7 @@ from protocol.notifications import TokenUsage
 from rollouts.entries import compacted
 from rollouts.ids import new_id
 from workers.instructions import context_messages, message
+from workers.meter import wire_usage
 from workers.models.errors import ContextWindowError
 from workers.models.events import Completed, ItemDone
 from workers.models.stream import open_stream
@@ -73,17 +74,7 @@ async def _summarize(
                         text += "".join(part.get("text", "") for part in event.item.get("content", ()))
                     elif isinstance(event, Completed):
                         usage = event.usage
-                        tell_usage(
-                            None
-                            if usage is None
-                            else TokenUsage(
-                                total_tokens=usage.total,
-                                input_tokens=usage.input,
-                                cached_input_tokens=usage.cached_input,
-                                output_tokens=usage.output,
-                                reasoning_output_tokens=usage.reasoning_output,
-                            )
-                        )
+                        tell_usage(None if usage is None else wire_usage(usage))
         except ContextWindowError:
             # Even the summing up does not fit: the oldest goes first.
             if not items:

@@ -9,9 +9,8 @@ from typing import Any
 
 import msgspec
 
-from config.document import Document
 from config.models import find_model
-from config.resolve import ThreadOverrides, ThreadSettings, resolve_thread
+from config.resolve import ThreadSettings
 from protocol import threads as wire
 from protocol.base import Wire
 from protocol.items import ThreadItem
@@ -26,12 +25,8 @@ from protocol.notifications import (
 from protocol.rpc import notification_line
 from protocol.session import PROTOCOL_VERSION
 from protocol.turns import CollaborationMode, ModeSettings, Turn, TurnStartParams
-from rollouts.entries import ItemEntry, new_meta, response_item, turn_settings
-from rollouts.layout import Home, parse_name
+from rollouts.entries import ItemEntry, response_item, turn_settings
 from rollouts.lines import Entry
-from rollouts.lines import TokenUsage as StoredUsage
-from rollouts.policy import approval_of, sandbox_of
-from rollouts.reader import History, read_history
 from rollouts.turns import preview_of
 from rollouts.writer import RolloutWriter
 from workers.instructions import base_instructions, context_messages, environment_context, message
@@ -93,85 +88,6 @@ class Session:
         self.status: wire.ThreadStatus = wire.IdleStatus()
         self._told_context = ""
         self.recorded_model: str | None = None
-
-    # --- coming to be ---------------------------------------------------------------------------------------
-
-    @classmethod
-    def start(cls, adopt: Adopt, link: Link, document: Document, params: wire.ThreadStartParams) -> Session:
-        """A new thread.
-
-        Raises:
-            ConfigError: the settings do not allow it, e.g. an unknown provider.
-            RolloutError, OSError: it cannot be stored.
-        """
-        settings = _resolve(adopt, document, ThreadOverrides.of(params))
-        ephemeral = bool(params.ephemeral)
-        # An ephemeral thread survives its worker all the same; only not the server.
-        home = Home(adopt.scratch if ephemeral else adopt.home)
-        now = time.time()
-        writer = RolloutWriter.create(home, _meta(adopt, settings, now), created_at=now)
-        session = cls(adopt, link, settings, writer, ephemeral=ephemeral)
-        session.created_at = session.updated_at = int(now)
-        return session
-
-    @classmethod
-    def resume(
-        cls,
-        adopt: Adopt,
-        link: Link,
-        document: Document,
-        params: wire.ThreadResumeParams,
-        *,
-        ephemeral: bool = False,
-    ) -> Session:
-        """A stored thread, with the settings of its last turn where the request and the file say nothing else.
-
-        Raises:
-            ConfigError, RolloutError, OSError
-        """
-        home = Home(adopt.scratch if ephemeral else adopt.home)
-        writer = RolloutWriter.resume(home, adopt.thread_id)
-        try:
-            history = read_history(writer.path)
-            overrides = _with_history(ThreadOverrides.of(params), history)
-            settings = _resolve(adopt, document, overrides)
-        except BaseException:
-            writer.close()
-            raise
-        session = cls(adopt, link, settings, writer, ephemeral=ephemeral)
-        session._take(history, explicit=params)
-        return session
-
-    def _take(self, history: History, explicit: wire.ThreadResumeParams) -> None:
-        self.history = history.input_items
-        self.turns = history.turns
-        self.preview = history.preview
-        self.history_mode = history.mode
-        self.originator = history.meta.originator or self.originator
-        if history.tokens is not None:
-            self.usage = _wire_usage(history.tokens.total_token_usage)
-            self.last_usage = _wire_usage(history.tokens.last_token_usage)
-        context = history.context
-        if context is not None:
-            self.recorded_model = context.model or None
-            sandbox = sandbox_of(context.sandbox_policy) if explicit.sandbox is None else None
-            approval = approval_of(context.approval_policy) if explicit.approval_policy is None else None
-            mode = context.collaboration_mode
-            self.plan_mode = self._told_plan_mode = isinstance(mode, dict) and mode.get("mode") == "plan"
-            changes: dict[str, Any] = {}
-            if sandbox is not None:
-                changes["sandbox"] = sandbox
-            if approval is not None:
-                changes["approval_policy"] = approval
-            if context.effort is not None:
-                changes["reasoning_effort"] = context.effort
-            self.settings = msgspec.structs.replace(self.settings, **changes)
-        name = parse_name(self.writer.path.name)
-        if name is not None:
-            self.created_at = int(name.created_at)
-        self.updated_at = int(os.stat(self.writer.path).st_mtime)
-        if self.history:
-            self._told_context = environment_context(self.settings)
 
     # --- speaking ---------------------------------------------------------------------------------------------
 
@@ -249,6 +165,12 @@ class Session:
     def say_last(self, method: str, params: Wire) -> None:
         """The last word of a turn."""
         self.link.say(Record.ENDED, 0, notification_line(method, params))
+
+    def remember_telling(self) -> None:
+        """A stored history has told the model its surroundings already."""
+        self._told_plan_mode = self.plan_mode
+        if self.history:
+            self._told_context = environment_context(self.settings)
 
     def remember_context(self) -> None:
         """Tell the model its surroundings: all at the beginning, what changed later."""
@@ -383,37 +305,3 @@ class Session:
 
     def close(self) -> None:
         self.writer.close()
-
-
-def _resolve(adopt: Adopt, document: Document, overrides: ThreadOverrides) -> ThreadSettings:
-    return resolve_thread(document, overrides, home=adopt.home, server_cwd=os.getcwd(), environ=os.environ)
-
-
-def _meta(adopt: Adopt, settings: ThreadSettings, created_at: float) -> Any:
-    return new_meta(
-        adopt.thread_id,
-        created_at=created_at,
-        cwd=settings.cwd,
-        originator=adopt.originator,
-        cli_version=PROTOCOL_VERSION,
-        model_provider=settings.provider.id,
-        model=settings.model,
-        base_instructions=settings.base_instructions or base_instructions(),
-    )
-
-
-def _with_history(overrides: ThreadOverrides, history: History) -> ThreadOverrides:
-    """What the request leaves open is as it was at the thread's last turn."""
-    context = history.context
-    changes: dict[str, Any] = {}
-    if overrides.cwd is None:
-        changes["cwd"] = (context.cwd if context and context.cwd else history.meta.cwd) or None
-    if overrides.model is None and context is not None and context.model:
-        changes["model"] = context.model
-    if overrides.model_provider is None and history.meta.model_provider:
-        changes["model_provider"] = history.meta.model_provider
-    return msgspec.structs.replace(overrides, **changes) if changes else overrides
-
-
-def _wire_usage(stored: StoredUsage) -> TokenUsage:
-    return TokenUsage(**{name: getattr(stored, name) for name in stored.__struct_fields__})

@@ -41,6 +41,7 @@ from rollouts.names import Names
 from workers.approvals import Approvals
 from workers.catalog import READ_HYDRATION
 from workers.link import Link
+from workers.loading import resume_session, start_session
 from workers.provider import ModelAccess
 from workers.session import Session, now_ms
 from workers.toolbox import Toolbox
@@ -179,9 +180,9 @@ class ThreadService:
             raise rpc.RpcError(f"thread not found: {self._adopt.thread_id}")
         return self._session
 
-    async def _load(self, params: wire.ThreadResumeParams, *, ephemeral: bool = False) -> Session:
+    async def _load(self, params: wire.ThreadResumeParams, **how: bool) -> Session:
         """Read a stored thread beside the loop: it may be a gigabyte, and we must answer pings meanwhile."""
-        load = partial(Session.resume, self._adopt, self._link, self._document, params, ephemeral=ephemeral)
+        load = partial(resume_session, self._adopt, self._link, self._document, params, **how)
         return await self._loop.run_in_executor(None, load)
 
     async def _recover(self, params: msgspec.Raw) -> None:
@@ -197,11 +198,11 @@ class ThreadService:
             start, resume = None, decode_params(params, wire.ThreadResumeParams)
         ephemeral = start is not None and bool(start.ephemeral)
         try:
-            session = await self._load(resume, ephemeral=ephemeral)
+            session = await self._load(resume, ephemeral=ephemeral, recovering=True)
         except RolloutNotFound:
             if start is None:
                 raise
-            session = Session.start(adopt, self._link, self._document, start)
+            session = start_session(adopt, self._link, self._document, start)
         self._settle(session)
         # Whatever its predecessor was doing is over; the clients were told.
         self._link.say(Record.STATUS, 0, msgspec.json.encode(session.status))
@@ -211,7 +212,7 @@ class ThreadService:
     async def _start(self, key: int, command: Command) -> None:
         params = decode_params(command.params, wire.ThreadStartParams)
         try:
-            session = Session.start(self._adopt, self._link, self._document, params)
+            session = start_session(self._adopt, self._link, self._document, params)
         except ConfigError as error:
             raise rpc.RpcError(f"failed to load configuration: {error}") from None
         self._settle(session)

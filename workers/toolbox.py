@@ -10,7 +10,8 @@ from workers.tools import tool_output
 from workers.tools.edit import ApplyPatch
 from workers.tools.look import ViewImage
 from workers.tools.plan import UpdatePlan
-from workers.tools.shell import ExecCommand, Terminals, WriteStdin
+from workers.tools.shell import ExecCommand, WriteStdin
+from workers.tools.terminal import Terminals
 from workers.tools.tool import Call, Tool, ToolRefused, TurnScope
 
 __all__ = ["Toolbox"]

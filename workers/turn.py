@@ -8,28 +8,21 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
-import msgspec
-
 from protocol.items import TextInput, UserInput, UserMessageItem
 from protocol.notifications import (
     ErrorNotice,
-    RateLimitsUpdated,
-    TokenUsage,
-    TokenUsageUpdated,
-    TurnDiffUpdated,
     TurnNotice,
     Warned,
 )
 from protocol.threads import ActiveStatus, IdleStatus, SystemErrorStatus
 from protocol.turns import Turn, TurnError
-from rollouts.entries import task_complete, task_started, token_count, turn_aborted
+from rollouts.entries import task_complete, task_started, turn_aborted
 from rollouts.ids import new_id
-from rollouts.lines import TokenInfo
-from rollouts.lines import TokenUsage as StoredUsage
 from workers import compaction
 from workers.approvals import Approvals
 from workers.input import model_input
 from workers.instructions import message
+from workers.meter import Meter
 from workers.models.errors import ContextWindowError, ModelError
 from workers.models.events import Completed, RateLimits, Retrying
 from workers.models.stream import open_stream
@@ -72,11 +65,11 @@ class TurnRun:
         self._client_id = client_id
         self._schema = output_schema
         self._scope = TurnScope(session, approvals, self.id, TurnDiff(session.settings.cwd))
+        self._meter = Meter(session, self.id, self._scope.diff)
         self._steered: list[tuple[list[UserInput], str | None]] = []
         self._response: Response | None = None
         self._stream: asyncio.Task[bool] | None = None
         self._started_ms = now_ms()
-        self._uncounted: TokenUsage | None = None
         self._begun = False
         self._interrupting = False
         self._on_interrupted: list[Callable[[], None]] = []
@@ -157,7 +150,7 @@ class TurnRun:
     async def _work(self) -> None:
         session = self._session
         if session.needs_compaction and session.history:
-            await compaction.compact(session, self._access, self.id, self._tell_usage)
+            await compaction.compact(session, self._access, self.id, self._meter.tell_usage)
         session.remember_context()
         self._take_input(self._input, self._client_id)
         while True:
@@ -209,12 +202,12 @@ class TurnRun:
             async with aclosing(stream) as events:
                 async for event in events:
                     if isinstance(event, Completed):
-                        self._count(event)
+                        self._meter.count(event)
                     elif isinstance(event, RateLimits):
                         session.rate_limits = event.snapshot
-                        if self._uncounted is None:
+                        if not self._meter.waiting:
                             # A response without usage: one that failed, or whose server does not count.
-                            self._tell_limits()
+                            self._meter.tell_limits()
                     elif isinstance(event, Retrying):
                         self._error(
                             TurnError(
@@ -231,76 +224,26 @@ class TurnRun:
                         # The clients are behind: leave the rest in the socket, so that TCP holds the model up.
                         await session.link.ready()
             await response.finish_calls()
-            if self._uncounted is not None:
-                self._tell_usage()
+            if self._meter.waiting:
+                self._meter.tell_usage()
             else:
-                self._tell_diff()
+                self._meter.tell_diff()
         except ContextWindowError:
             session.needs_compaction = True
-            self._tell_usage(force=True)
+            self._meter.tell_usage(force=True)
             raise
         except asyncio.CancelledError:
             # Interrupted or steered: what is known of usage and limits is told all the same.
             await response.abandon()
-            if self._uncounted is not None:
-                self._tell_usage()
+            if self._meter.waiting:
+                self._meter.tell_usage()
             elif response.begun:
-                self._tell_limits()
+                self._meter.tell_limits()
             raise
         limit = session.settings.auto_compact_limit
         if limit and session.last_usage.total_tokens >= limit:
             session.needs_compaction = True
         return response.calls_tools
-
-    # --- usage and limits --------------------------------------------------------------------------------------
-
-    def _count(self, event: Completed) -> None:
-        usage = event.usage
-        if usage is None:
-            return
-        self._uncounted = TokenUsage(
-            total_tokens=usage.total,
-            input_tokens=usage.input,
-            cached_input_tokens=usage.cached_input,
-            cache_write_input_tokens=usage.cache_write_input,
-            output_tokens=usage.output,
-            reasoning_output_tokens=usage.reasoning_output,
-        )
-
-    def _tell_usage(self, usage: TokenUsage | None = None, *, force: bool = False) -> None:
-        """Once a response, when its calls are done: usage, limits, and the turn's diff."""
-        session = self._session
-        usage = usage or self._uncounted
-        self._uncounted = None
-        if usage is not None:
-            session.last_usage = usage
-            session.usage = session.usage + usage
-            info = TokenInfo(
-                total_token_usage=_stored(session.usage),
-                last_token_usage=_stored(session.last_usage),
-                model_context_window=session.settings.model_info.usable_window,
-            )
-            session.store([token_count(info, _snake(session.rate_limits))])
-        if usage is not None or force:
-            session.notify(
-                "thread/tokenUsage/updated",
-                TokenUsageUpdated(thread_id=session.id, turn_id=self.id, token_usage=session.usage_notice()),
-            )
-        self._tell_limits()
-        self._tell_diff()
-
-    def _tell_diff(self) -> None:
-        session = self._session
-        diff = self._scope.diff.render()
-        if diff:
-            session.notify(
-                "turn/diff/updated", TurnDiffUpdated(thread_id=session.id, turn_id=self.id, diff=diff)
-            )
-
-    def _tell_limits(self) -> None:
-        self._session.notify(
-            "account/rateLimits/updated", RateLimitsUpdated(rate_limits=self._session.rate_limits)
-        )
 
     # --- ends --------------------------------------------------------------------------------------------------
 
@@ -383,8 +326,8 @@ class TurnRun:
         if self._response is not None:
             await self._response.abandon()
         await self._toolbox.terminals.end_turn(self.id)
-        if self._uncounted is not None:
-            self._tell_usage()
+        if self._meter.waiting:
+            self._meter.tell_usage()
         session.remember(message("user", ABORTED))
         self._close("interrupted")
         session.store(
@@ -410,21 +353,3 @@ def message_of(items: list[UserInput], cwd: str) -> dict[str, object]:
     if len(texts) == len(items):
         return message("user", *texts)
     return model_input(items, cwd)
-
-
-def _stored(usage: TokenUsage) -> StoredUsage:
-    return StoredUsage(**msgspec.structs.asdict(usage))
-
-
-_SNAKE = {
-    "limitId": "limit_id",
-    "limitName": "limit_name",
-    "individualLimit": "individual_limit",
-    "spendControlReached": "spend_control_reached",
-    "planType": "plan_type",
-    "rateLimitReachedType": "rate_limit_reached_type",
-}
-
-
-def _snake(limits: dict[str, Any]) -> dict[str, Any]:
-    return {_SNAKE.get(key, key): value for key, value in limits.items() if key != "normalModelSlug"}

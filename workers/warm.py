@@ -28,7 +28,7 @@ from sandbox_backends.registry import default_registry
 from sandbox_backends.runner import run_with_plan
 from workers import models, process
 from workers.link import Link
-from workers.session import Session
+from workers.loading import start_session
 from workers.toolbox import Toolbox
 from workers.tools import command_actions, patch
 
@@ -65,7 +65,7 @@ def _thread(folder: str, loop: asyncio.AbstractEventLoop) -> None:
         msgspec.json.encode(Adopt(role="thread", thread_id=new_id(), home=folder, scratch=folder)), type=Adopt
     )
     params = decode_params(msgspec.Raw(b"{}"), threads.ThreadStartParams)
-    session = Session.start(adopt, link, document, params)
+    session = start_session(adopt, link, document, params)
     rpc.result_line(b"1", session.loaded(threads.ThreadStartResponse))
     session.tell_facts()
     session.remember_context()

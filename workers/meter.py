@@ -1,0 +1,103 @@
+"""What a turn costs: token usage and rate limits, told once a response, and the diff of the turn with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from protocol.notifications import RateLimitsUpdated, TokenUsage, TokenUsageUpdated, TurnDiffUpdated
+from rollouts.entries import token_count
+from rollouts.lines import TokenInfo
+from rollouts.lines import TokenUsage as StoredUsage
+from workers.models import events
+from workers.session import Session
+from workers.tools.turn_diff import TurnDiff
+
+__all__ = ["Meter", "wire_usage"]
+
+
+def wire_usage(usage: events.TokenUsage) -> TokenUsage:
+    """The model's count in wire form."""
+    return TokenUsage(
+        total_tokens=usage.total,
+        input_tokens=usage.input,
+        cached_input_tokens=usage.cached_input,
+        cache_write_input_tokens=usage.cache_write_input,
+        output_tokens=usage.output,
+        reasoning_output_tokens=usage.reasoning_output,
+    )
+
+
+class Meter:
+    """The counts of one turn. A response is counted when it ends and told when its calls are done."""
+
+    def __init__(self, session: Session, turn_id: str, diff: TurnDiff) -> None:
+        self._session = session
+        self._turn_id = turn_id
+        self._diff = diff
+        self._uncounted: TokenUsage | None = None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a response has ended and was not told yet."""
+        return self._uncounted is not None
+
+    def count(self, event: events.Completed) -> None:
+        if event.usage is not None:
+            self._uncounted = wire_usage(event.usage)
+
+    def tell_usage(self, usage: TokenUsage | None = None, *, force: bool = False) -> None:
+        """Once a response, when its calls are done: usage, limits, and the turn's diff."""
+        session = self._session
+        usage = usage or self._uncounted
+        self._uncounted = None
+        if usage is not None:
+            session.last_usage = usage
+            session.usage = session.usage + usage
+            info = TokenInfo(
+                total_token_usage=_stored(session.usage),
+                last_token_usage=_stored(session.last_usage),
+                model_context_window=session.settings.model_info.usable_window,
+            )
+            session.store([token_count(info, _snake(session.rate_limits))])
+        if usage is not None or force:
+            session.notify(
+                "thread/tokenUsage/updated",
+                TokenUsageUpdated(
+                    thread_id=session.id, turn_id=self._turn_id, token_usage=session.usage_notice()
+                ),
+            )
+        self.tell_limits()
+        self.tell_diff()
+
+    def tell_diff(self) -> None:
+        session = self._session
+        diff = self._diff.render()
+        if diff:
+            session.notify(
+                "turn/diff/updated", TurnDiffUpdated(thread_id=session.id, turn_id=self._turn_id, diff=diff)
+            )
+
+    def tell_limits(self) -> None:
+        self._session.notify(
+            "account/rateLimits/updated", RateLimitsUpdated(rate_limits=self._session.rate_limits)
+        )
+
+
+def _stored(usage: TokenUsage) -> StoredUsage:
+    return StoredUsage(**msgspec.structs.asdict(usage))
+
+
+_SNAKE = {
+    "limitId": "limit_id",
+    "limitName": "limit_name",
+    "individualLimit": "individual_limit",
+    "spendControlReached": "spend_control_reached",
+    "planType": "plan_type",
+    "rateLimitReachedType": "rate_limit_reached_type",
+}
+
+
+def _snake(limits: dict[str, Any]) -> dict[str, Any]:
+    return {_SNAKE.get(key, key): value for key, value in limits.items() if key != "normalModelSlug"}
