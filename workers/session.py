@@ -274,6 +274,7 @@ class Session:
     def see_input(self, turn: Turn) -> None:
         if not self.preview:
             self.preview = preview_of(turn.items)
+            self.tell_facts()
 
     def override(self, params: TurnStartParams) -> None:
         """Overrides of a turn; they hold for later turns too."""
