@@ -88,8 +88,6 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     restart_backoff_ms, restart_backoff_cap_ms: the wait before the second restart, doubled up to the cap.
     credit_bytes: what a worker may have on the way to a client that does not read.
     worker_nice: niceness of workers, so that the front stays quick under load.
-    hibernate_after_s: how long a thread is idle until its worker ends; 0 keeps workers for ever.
-    stop_interrupt_ms, stop_term_ms: the stop ladder's patience after the interrupt and after SIGTERM.
     """
 
     hang_silence_ms: Positive = 10_000
@@ -101,9 +99,6 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     restart_backoff_cap_ms: Positive = 5_000
     credit_bytes: Positive = 64 * 1024
     worker_nice: Niceness = 10
-    hibernate_after_s: Seconds = 300.0
-    stop_interrupt_ms: Count = 2_000
-    stop_term_ms: Count = 2_000
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

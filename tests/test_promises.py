@@ -190,6 +190,31 @@ def test_4_what_a_client_saw_is_stored_and_a_torn_end_of_the_log_is_cut(server):
     assert not log.exists()
 
 
+def test_4_what_a_worker_said_but_could_not_send_is_taken_from_its_log(server):
+    client = server("-c", "bulkhead.credit_bytes=1")  # one piece at a time may be on its way
+    thread = client.start_thread()
+    pid = client.worker(thread)
+    [log] = Path(client.record.directory, "events").glob(f"{thread}.*")
+    os.kill(pid, signal.SIGSTOP)
+    start = client.send_turn(thread, "!say never asked")
+    client.request("model/list", {})  # the command has been passed on
+    os.kill(client.pid, signal.SIGSTOP)  # nobody gives credit any more
+    try:
+        os.kill(pid, signal.SIGCONT)
+        deadline = time.monotonic() + PATIENCE_S
+        while b"item/completed" not in log.read_bytes():
+            assert time.monotonic() < deadline
+            time.sleep(LOOK_S)
+        await_ends([pid], ended=lambda: os.kill(pid, signal.SIGKILL))
+    finally:
+        os.kill(client.pid, signal.SIGCONT)
+    turn = client.result(start)["turn"]["id"]
+    assert client.end_of(turn)["status"] == "failed"
+    ledger_of(client).settle()
+    told = [line.method for line in client.received() if line.method and turn in str(line.params)]
+    assert told == ["turn/started", "item/started", "item/completed", "error", "turn/completed"]
+
+
 RECORDS = st.lists(
     st.tuples(
         st.sampled_from([Record.EVENTS, Record.REPLY, Record.STATUS]),
@@ -452,6 +477,7 @@ def test_11_when_the_front_dies_nothing_is_left(server, marked, workspace):
         client.begin_turn(thread, script)
     for number in range(3):
         await_file(workspace / f"pid{number}.txt")
+    client.kill_worker(threads[0], signal.SIGSTOP)  # it cannot notice that the front is gone
     everything = marked.processes()
     sleepers = [pid for pid in everything if b"sleep" in command_line(pid)]
     assert len(sleepers) >= 6
