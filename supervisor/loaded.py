@@ -43,8 +43,6 @@ class Pending(msgspec.Struct):
     key: int
     command: Command
     connection: Connection | None
-    finished: Callable[[bytes], None] | None = None
-    """For the front's own commands: gets the line that would answer a client."""
 
 
 class Incarnation:

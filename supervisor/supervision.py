@@ -21,12 +21,14 @@ import msgspec
 
 from config.settings import Bulkhead
 from protocol import rpc
-from protocol.link import Adopt, Command, Frame, Record, TornRecord, records
+from protocol.link import Adopt, Command, Frame
+from rollouts.errors import RolloutError
 from supervisor import obituary
 from supervisor.hub import Hub
 from supervisor.launcher import Exit, Handle, LaunchError
-from supervisor.loaded import Facts, Incarnation, LoadedThread, Pending, Turn
+from supervisor.loaded import Incarnation, LoadedThread, Pending
 from supervisor.nursery import Nursery
+from supervisor.relay import Relay
 from supervisor.runtime import RuntimeDirectory
 from supervisor.states import End, EndKind, State
 
@@ -40,12 +42,6 @@ log = logging.getLogger("bulkhead.supervision")
 
 STOP_GRACE_S = 5.0
 """Within this a worker that was asked to stop must have stored everything; then it is killed."""
-CREDIT_DELAY_S = 0.2
-"""Small rests are given back too: a worker with its whole window knows that its log has been delivered."""
-JOIN_BYTES = 4096
-"""Lines that came together wait together up to this: one by one, a line's bookkeeping is twice its size. Lanes take
-turns of about as much, so it costs no fairness."""
-_LOADING = frozenset({"thread/start", "thread/resume"})
 _encode = msgspec.json.Encoder().encode
 
 
@@ -60,6 +56,7 @@ class Supervisor:
         self._settings = settings
         self._broker = broker
         self._loop = asyncio.get_running_loop()
+        self.relay = Relay(hub, settings.credit_bytes, self._dismiss)
         self._keys = itertools.count(1)
         self._burials: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -75,15 +72,12 @@ class Supervisor:
         self._employ(thread)
         return thread
 
-    def command(
-        self, thread: LoadedThread, command: Command, connection: Connection | None, finished: object = None
-    ) -> None:
+    def command(self, thread: LoadedThread, command: Command, connection: Connection) -> None:
         if thread.state is State.QUARANTINED:
-            self._refuse(Pending(0, command, connection, finished), self._why_quarantined(thread))  # type: ignore[arg-type]
+            self._refuse(Pending(0, command, connection), self._why_quarantined(thread))
             return
         key = next(self._keys)
-        pending = Pending(key, command, connection, finished)  # type: ignore[arg-type]
-        thread.pending[key] = pending
+        thread.pending[key] = Pending(key, command, connection)
         incarnation = thread.incarnation
         if incarnation is not None:
             self._hub.send(incarnation.handle.token, Frame.COMMAND, key, _encode(command))
@@ -164,143 +158,6 @@ class Supervisor:
         else:
             self._remove(thread)
 
-    # --- what a worker says ---------------------------------------------------------------------------------
-
-    def stream(self, incarnation: Incarnation, offset: int, payload: bytes) -> None:
-        incarnation.last_heard = time.monotonic()
-        incarnation.ping_sent = None
-        if offset != incarnation.received:
-            log.error(
-                "thread %s: a gap in the stream (%d, not %d)",
-                incarnation.thread.id,
-                offset,
-                incarnation.received,
-            )
-            incarnation.handle.signal(signal.SIGKILL)
-            return
-        lines: list[bytes] = []
-        owed = length = 0
-        try:
-            for kind, key, body, size in records(payload):
-                incarnation.received += size
-                if kind != Record.EVENTS or length >= JOIN_BYTES:
-                    if lines:
-                        self._spread(incarnation, b"".join(lines), owed)
-                    lines, owed, length = [], 0, 0
-                if kind == Record.EVENTS:
-                    lines.append(body)
-                    owed += size
-                    length += len(body)
-                else:
-                    self._record(incarnation, kind, key, body, size)
-        except TornRecord:
-            incarnation.handle.signal(signal.SIGKILL)
-        if lines:
-            self._spread(incarnation, b"".join(lines), owed)
-
-    def _record(self, incarnation: Incarnation, kind: int, key: int, body: bytes, size: int) -> None:
-        thread = incarnation.thread
-        if kind == Record.EVENTS:
-            self._spread(incarnation, body, size)
-            return
-        if kind == Record.ENDED:
-            self._turn(thread, None)
-            self._spread(incarnation, body, size)
-            return
-        if kind == Record.REPLY:
-            self._reply(incarnation, key, body, size)
-            return
-        if kind == Record.ACCEPTED:
-            head, _, line = body.partition(b"\n")
-            turn_id, _, started = head.partition(b" ")
-            self._turn(thread, Turn(turn_id.decode(), int(started)))
-            self._reply(incarnation, key, line, size)
-            return
-        if kind == Record.NOTICE:
-            pending = thread.pending.get(key)
-            if pending is not None and pending.connection is not None:
-                pending.connection.pass_on(thread.id, body, None)
-        elif kind == Record.STATUS:
-            thread.status = body
-        elif kind == Record.REQUEST:
-            method, _, params = body.partition(b"\n")
-            identities = {c: c.ask(thread, key, method.decode(), params) for c in thread.subscribers}
-            thread.asked[key] = (method.decode(), params, identities)
-        elif kind == Record.RESOLVED:
-            self._resolved(thread, key)
-        elif kind == Record.FACTS:
-            thread.facts = msgspec.json.decode(body, type=Facts)
-        self._release(incarnation, size)
-
-    def _turn(self, thread: LoadedThread, turn: Turn | None) -> None:
-        thread.turn = turn
-        if thread.state in (State.IDLE, State.BUSY):
-            thread.move(State.IDLE if turn is None else State.BUSY)
-
-    def _spread(self, incarnation: Incarnation, lines: bytes, size: int) -> None:
-        """Lines for all clients of the thread; the worker has its credit back when the slowest has taken them."""
-        subscribers = incarnation.thread.subscribers
-        if not subscribers:
-            self._release(incarnation, size)
-            return
-        left = len(subscribers)
-
-        def taken() -> None:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                self._release(incarnation, size)
-
-        for connection in tuple(subscribers):
-            connection.pass_on(incarnation.thread.id, lines, taken)
-
-    def _reply(self, incarnation: Incarnation, key: int, line: bytes, size: int) -> None:
-        thread = incarnation.thread
-        pending = thread.pending.pop(key, None)
-        if pending is None:
-            self._release(incarnation, size)
-            return
-        succeeded = not line.startswith(b'{"error"')
-        if pending.finished is not None:
-            pending.finished(line)
-        if pending.connection is not None:
-            pending.connection.outbox.push(thread.id, line, lambda: self._release(incarnation, size))
-        else:
-            self._release(incarnation, size)
-        if pending.command.method in _LOADING and not thread.loaded:
-            if succeeded:
-                thread.loaded = True
-                thread.adopt.recover = pending.command.params
-                thread.adopt.recover_method = pending.command.method
-            else:
-                self._dismiss(thread)
-
-    def _release(self, incarnation: Incarnation, size: int) -> None:
-        incarnation.owed += size
-        # Half the window: fewer messages, and the worker never waits for a full round trip.
-        if incarnation.owed * 2 >= self._settings.credit_bytes:
-            self._give_credit(incarnation)
-        elif not incarnation.credit_timer:
-            incarnation.credit_timer = True
-            self._loop.call_later(CREDIT_DELAY_S, self._give_late_credit, incarnation)
-
-    def _give_late_credit(self, incarnation: Incarnation) -> None:
-        incarnation.credit_timer = False
-        self._give_credit(incarnation)
-
-    def _give_credit(self, incarnation: Incarnation) -> None:
-        if incarnation.owed and incarnation.thread.incarnation is incarnation:
-            self._hub.send(incarnation.handle.token, Frame.CREDIT, incarnation.owed)
-            incarnation.owed = 0
-
-    def _resolved(self, thread: LoadedThread, key: int) -> None:
-        asked = thread.asked.pop(key, None)
-        if asked is None:
-            return
-        for connection, identity in asked[2].items():
-            connection.asked.pop(identity, None)
-            connection.notify("serverRequest/resolved", obituary.resolved(thread.id, identity), thread.id)
-
     def call(self, incarnation: Incarnation, number: int, payload: bytes) -> None:
         """A worker asks for what only the front has (credentials)."""
         answer = self._broker.answer(payload)
@@ -330,13 +187,13 @@ class Supervisor:
         try:
             for kind, key, body, size in obituary.unheard(rest, incarnation.received):
                 incarnation.received += size
-                self._record(incarnation, kind, key, body, size)
+                self.relay.take(incarnation, kind, key, body, size)
         except (ValueError, msgspec.MsgspecError):
             log.exception("the event log of thread %s is damaged", thread.id)
         if thread.turn is not None:
             await self._say_the_end(thread, incarnation, end)
         for key in list(thread.asked):
-            self._resolved(thread, key)
+            self.relay.resolved(thread, key)
         with suppress(FileNotFoundError):
             os.unlink(incarnation.log_path)
         self._what_next(thread, end)
@@ -354,7 +211,8 @@ class Supervisor:
         )
         try:
             await self._loop.run_in_executor(None, obituary.record, death)
-        except OSError:
+        except (OSError, RolloutError):
+            # Clients are told all the same; a reader takes a turn without an end for interrupted.
             log.exception("the end of turn %s could not be stored", thread.turn.id)
         thread.turn = None
         thread.status = obituary.SYSTEM_ERROR
@@ -407,8 +265,6 @@ class Supervisor:
     def _refuse(self, pending: Pending, error: rpc.RpcError, lane: str = "") -> None:
         if pending.connection is not None:
             pending.connection.reply_error(bytes(pending.command.id), error, lane)
-        if pending.finished is not None:
-            pending.finished(rpc.error_line(bytes(pending.command.id), error))
 
     # --- ends on purpose ---------------------------------------------------------------------------------------
 
@@ -482,6 +338,8 @@ class Supervisor:
         await asyncio.gather(*(self._stop(incarnation, EndKind.STOPPED) for incarnation in incarnations))
         while self._burials:
             await asyncio.wait(set(self._burials))
+        for thread in tuple(self.threads.values()):
+            self._remove(thread)
 
 
 class _ThreadPeer:
@@ -494,7 +352,7 @@ class _ThreadPeer:
 
     def on_frame(self, kind: int, number: int, payload: bytes) -> None:
         if kind == Frame.STREAM:
-            self._supervisor.stream(self._incarnation, number, payload)
+            self._supervisor.relay.stream(self._incarnation, number, payload)
         elif kind == Frame.PONG:
             self._incarnation.last_heard = time.monotonic()
             self._incarnation.ping_sent = None
