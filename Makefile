@@ -6,6 +6,7 @@
 #   make types      mypy
 #   make contracts  who may import whom
 #   make traces     recordings replayed, where there are any (RECORDINGS=DIR)
+#   make sdk        the official Python SDK drives the server
 #   make check      all of these
 #   make setup      only the virtual environment
 #   make clean      remove what these have made
@@ -15,7 +16,7 @@ STAMP := $(VENV)/.installed
 CHECK := VENV='$(VENV)' scripts/check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types contracts traces check clean
+.PHONY: help setup demo test lint types contracts traces sdk check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -33,7 +34,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	@$(CHECK) tests $(ARGS)
 
-lint types contracts traces: $(STAMP)
+lint types contracts traces sdk: $(STAMP)
 	@$(CHECK) $@
 
 check: $(STAMP)

@@ -68,6 +68,15 @@ def test_a_slow_commands_output_streams_before_its_end(server):
     assert len(deltas) > 1
 
 
+def test_a_commands_time_out_ends_it_and_all_it_started(server):
+    client = server()
+    thread = client.start_thread()
+    call = {"cmd": "echo begun; sleep 1000 & setsid sleep 1000", "timeout_ms": 300}
+    told = client.turn(thread, f"!tool exec_command {json.dumps(call)}\n!then\n!say done")
+    [item] = items(told, "commandExecution")
+    assert (item["status"], item["exitCode"], item["aggregatedOutput"]) == ("failed", 124, "begun\n")
+
+
 def test_a_flood_of_output_is_kept_at_head_and_tail_only(server):
     client = server()
     thread = client.start_thread()

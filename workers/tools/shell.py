@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -43,6 +43,7 @@ class ExecArguments(msgspec.Struct):
     login: bool = True
     tty: bool = False
     yield_time_ms: int | None = None
+    timeout_ms: Annotated[int, msgspec.Meta(ge=1)] | None = None
     max_output_tokens: int | None = None
     sandbox_permissions: Literal["use_default", "require_escalated"] = "use_default"
     justification: str | None = None
@@ -76,6 +77,7 @@ class ExecCommand:
                     "number",
                     "How long to wait for output before it goes on in the background.",
                 ),
+                "timeout_ms": ("number", "End the command after so long (exit code 124); default: never."),
                 "max_output_tokens": ("number", "Output beyond this is cut in the middle."),
                 "sandbox_permissions": (
                     "string",
@@ -199,6 +201,7 @@ class ExecCommand:
                 env=environment(policy, os.environ, thread_id=session.id),
                 masked=(os.path.join(session.home, "auth.json"),),
                 sandboxed=sandboxed,
+                timeout_ms=arguments.timeout_ms,
                 output_cap=OUTPUT_CAP,
                 # Not a pipe: rg and others read a pipe instead of the files, and would wait for ever.
                 stdin="pty" if arguments.tty else "null",
