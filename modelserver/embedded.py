@@ -65,7 +65,7 @@ class ModelServer:
         room = str(Path(__file__).resolve().parents[1])
         paths = [room, *filter(None, [os.environ.get("PYTHONPATH")])]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "modelserver", "--end-with-stdin", "--log-level", log_level],
+            [sys.executable, "-P", "-m", "modelserver", "--end-with-stdin", "--log-level", log_level],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},

@@ -184,7 +184,14 @@ class Catalog:
             self.assign()
 
     def close(self) -> None:
+        """End the workers; what they were asked is refused."""
         self._closed = True
+        jobs = [*self._jobs, *(worker.job[1] for worker in self._workers if worker.job is not None)]
+        self._jobs.clear()
+        for worker in self._workers:
+            worker.job = None
+        for job in jobs:
+            _refuse(job, "the server is shutting down")
         for worker in self._workers:
             worker.handle.signal(signal.SIGKILL)
 

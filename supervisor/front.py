@@ -107,10 +107,11 @@ class Front:
         """Interrupt and store what runs, deliver what is left, end all processes."""
         self.watchdog.close()
         await self.supervisor.close()
+        self.catalog.close()
+        await self._lanes.settle()
         for connection in tuple(self.connections):
             await connection.outbox.flush()
         self.nursery.close()
-        self.catalog.close()
         self.hub.close()
         await self.launcher.close()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -136,11 +137,16 @@ class Hub:
             peer = self._peers.get(frames[0].bytes)
             if peer is None:
                 continue
-            kind, number = HEAD.unpack(frames[1].buffer)
-            if kind == Frame.HELLO:
-                self._hello(peer, frames[2])
-            else:
-                peer.on_frame(kind, number, frames[2].bytes)
+            try:
+                kind, number = HEAD.unpack(frames[1].buffer)
+                if kind == Frame.HELLO:
+                    self._hello(peer, frames[2])
+                else:
+                    peer.on_frame(kind, number, frames[2].bytes)
+            except Exception:
+                # One worker's bad word must not stop the others'; what was not taken is in its log.
+                log.exception("a message of worker %d could not be handled", peer.handle.pid)
+                peer.handle.signal(signal.SIGKILL)
         return True
 
     def _hello(self, peer: Peer, frame: zmq.Frame) -> None:

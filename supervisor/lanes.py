@@ -12,6 +12,8 @@ __all__ = ["Lanes"]
 
 log = logging.getLogger("bulkhead.lanes")
 
+SETTLE_S = 1.0
+"""What they wait for has been refused before; this is for their last words."""
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -25,6 +27,11 @@ class Lanes:
     def __bool__(self) -> bool:
         """Whether any lane has work."""
         return bool(self._lanes)
+
+    async def settle(self) -> None:
+        """Wait for the work under way, not for ever."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=SETTLE_S)
 
     def busy(self, key: str) -> bool:
         return key in self._lanes

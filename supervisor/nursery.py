@@ -88,13 +88,16 @@ class Nursery:
     async def _give_birth(self) -> None:
         while (count := min(self._missing(), BATCH)) > 0 and not self._closed:
             self._asked += count
+            failure: LaunchError | None = None
             try:
                 handles = await self._launcher.launch_many(count)
             except LaunchError as error:
+                failure = error
+            finally:
                 self._asked -= count
-                await self._failed(error)
+            if failure is not None:
+                await self._failed(failure)
                 continue
-            self._asked -= count
             for handle in handles:
                 self._expected.add(handle)
                 self._hub.attach(handle.token, _Parked(handle, self))

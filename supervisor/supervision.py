@@ -63,16 +63,21 @@ class Supervisor:
 
     # --- loading and commands ---------------------------------------------------------------------------
 
-    def load(self, thread_id: str, adopt: Adopt, connection: Connection, command: Command) -> LoadedThread:
+    def load(self, thread_id: str, adopt: Adopt, connection: Connection, command: Command) -> None:
         """Give a thread its first worker and that worker its first command (thread/start or thread/resume)."""
+        if self._closing:
+            self._refuse(Pending(0, command, connection), _shutting_down())
+            return
         thread = LoadedThread(thread_id, adopt)
         self.threads[thread_id] = thread
         self.subscribe(thread, connection)
         self.command(thread, command, connection)
         self._employ(thread)
-        return thread
 
     def command(self, thread: LoadedThread, command: Command, connection: Connection) -> None:
+        if self._closing:
+            self._refuse(Pending(0, command, connection), _shutting_down())
+            return
         if thread.state is State.QUARANTINED:
             self._refuse(Pending(0, command, connection), self._why_quarantined(thread))
             return
@@ -123,14 +128,14 @@ class Supervisor:
         )
 
     def _adopt(self, thread: LoadedThread, handle: Handle) -> None:
-        if thread.unloading or self.threads.get(thread.id) is not thread:
+        if self._closing or thread.unloading or self.threads.get(thread.id) is not thread:
             handle.signal(signal.SIGKILL)
             self._hub.detach(handle.token)
             return
         thread.epoch += 1
-        incarnation = Incarnation(
-            thread, handle, thread.epoch, self._runtime.event_log(thread.id, thread.epoch)
-        )
+        # A name that no other incarnation ever has: a thread may be loaded anew before its last worker is buried.
+        log_path = f"{self._runtime.event_log(thread.id, thread.epoch)}.{handle.token.hex()[:12]}"
+        incarnation = Incarnation(thread, handle, thread.epoch, log_path)
         thread.incarnation = incarnation
         self._hub.attach(handle.token, _ThreadPeer(self, incarnation))
         handle.exited.add_done_callback(lambda exited: self._died(incarnation, exited.result()))
@@ -188,7 +193,7 @@ class Supervisor:
             for kind, key, body, size in obituary.unheard(rest, incarnation.received):
                 incarnation.received += size
                 self.relay.take(incarnation, kind, key, body, size)
-        except (ValueError, msgspec.MsgspecError):
+        except Exception:  # whatever is in it, the thread must go on
             log.exception("the event log of thread %s is damaged", thread.id)
         if thread.turn is not None:
             await self._say_the_end(thread, incarnation, end)
@@ -358,6 +363,10 @@ class _ThreadPeer:
             self._incarnation.ping_sent = None
         elif kind == Frame.CALL:
             self._supervisor.call(self._incarnation, number, payload)
+
+
+def _shutting_down() -> rpc.RpcError:
+    return rpc.RpcError("the server is shutting down", rpc.OVERLOADED, {"server_overloaded": "shutting down"})
 
 
 def _end_of(incarnation: Incarnation, exit_: Exit) -> End:

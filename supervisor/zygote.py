@@ -110,12 +110,17 @@ class ZygoteLauncher:
         """Start the zygote in the background; launches wait for it."""
         if self._closing:
             raise LaunchError("the server is shutting down")
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            raise LaunchError(f"no socket to the zygote: {error}") from error
         ours.setblocking(False)
         self._ready = self._loop.create_future()
         self._ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())
         argv = [
             sys.executable,
+            # Not the current directory first: it is the project's, which may have a `workers` or a `secrets.py`.
+            "-P",
             "-m",
             "workers.zygote",
             str(theirs.fileno()),
@@ -145,10 +150,11 @@ class ZygoteLauncher:
     async def launch_many(self, count: int) -> list[ZygoteHandle]:
         """Ask for several children in one go; their handles have no pid yet (see `ZygoteHandle.born`)."""
         await self._until_ready()
+        if self._socket is None:  # it ended between its word and our turn
+            raise LauncherLost("the zygote ended")
         handles = [ZygoteHandle(secrets.token_bytes(16), self._loop) for _ in range(count)]
         tokens = [handle.token.hex() for handle in handles]
         self._handles.update(zip(tokens, handles, strict=True))
-        assert self._socket is not None
         try:
             await self._loop.sock_sendall(self._socket, _encode(ToZygote(fork=tokens)))
         except OSError as error:
@@ -192,8 +198,17 @@ class ZygoteLauncher:
             self._ready.set_result(None)
         elif message.born:
             handle = self._handles.pop(message.born)
-            if message.failed:
-                handle.born.set_exception(LaunchError(message.failed))
+            failed = message.failed
+            if not failed and fd < 0:
+                # The kernel drops a descriptor in transit when we have none free, but we may have one by now.
+                try:
+                    fd = os.pidfd_open(message.pid)
+                except OSError as error:
+                    failed = f"no descriptor to watch the worker by: {error}"
+                    with suppress(ProcessLookupError):
+                        os.kill(message.pid, signal.SIGKILL)
+            if failed:
+                handle.born.set_exception(LaunchError(failed))
                 handle.born.exception()
                 handle.exited.set_result(Exit())
                 return

@@ -86,7 +86,7 @@ class RunningServer(ProtocolClient):
         self.marked = marked
         self.cwd = cwd
         super().__init__(
-            [sys.executable, "-m", "supervisor", "app-server", *arguments],
+            [sys.executable, "-P", "-m", "supervisor", "app-server", *arguments],
             cwd=cwd,
             env=marked.env,
             handler=handler,

@@ -326,3 +326,27 @@ def test_plan_mode_makes_the_proposed_plan_an_item(server):
     assert items(told, "plan")[0]["text"] == "- one\n"
     assert items(told, "agentMessage")[0]["text"].replace("\n", " ").split() == ["Intro", "Outro"]
     assert "item/plan/delta" in methods(told)
+
+
+def test_a_model_error_ends_the_calls_of_its_response(server, model):
+    client = server()
+    thread = client.start_thread()
+    told = client.turn(thread, "!run echo begun; sleep 1000\n!fail insufficient_quota No more for today.")
+    [end] = [line["params"]["turn"] for line in told if line["method"] == "turn/completed"]
+    assert (end["status"], end["error"]["codexErrorInfo"]) == ("failed", "usageLimitExceeded")
+    assert len(items(told, "commandExecution")) == len(items(told, "commandExecution", "item/started")) == 1
+    client.turn(thread, "!say Go on.")
+    # Each call has its output in the history, or the API would refuse the request.
+    assert len(outputs(model)) == 1
+
+
+def test_the_projects_modules_are_not_the_servers(server, workspace):
+    trap = "import pathlib\npathlib.Path(__file__).with_name('imported').touch()\nraise SystemExit(1)\n"
+    (workspace / "workers").mkdir()
+    for name in ("workers/__init__.py", "secrets.py", "msgspec.py", "sitecustomize.py"):
+        (workspace / name).write_text(trap)
+    client = server()
+    thread = client.start_thread()
+    told = client.turn(thread, "!run echo fine\n!then\n!say done")
+    assert items(told, "commandExecution")[0]["aggregatedOutput"] == "fine\n"
+    assert not list(workspace.rglob("imported"))

@@ -11,7 +11,7 @@ from workers.models import events
 from workers.proposed_plan import PlanSplitter, split_plan
 from workers.session import Session
 from workers.toolbox import Toolbox
-from workers.tools.tool import Call, TurnScope
+from workers.tools.tool import Call, TurnCancelled, TurnScope
 
 __all__ = ["Response"]
 
@@ -181,11 +181,16 @@ class Response:
 
     async def abandon(self) -> None:
         """The turn or the response is over early: stop the calls, and answer those that have no answer."""
-        if self._runner is not None and not self._runner.done():
-            self._runner.cancel()
-            await asyncio.wait((self._runner,))
+        runner = self._runner
+        if runner is not None:
+            runner.cancel()  # does nothing if it is done
+            await asyncio.wait((runner,))
         for call in self._calls[self._answered :]:
             self._answer(call, ABORTED_CALL)
+        if runner is not None and not runner.cancelled():
+            error = runner.exception()
+            if error is not None and not isinstance(error, TurnCancelled):
+                raise error
 
 
 def _phase(phase: Any) -> Any:

@@ -124,6 +124,8 @@ class TurnRun:
             self._interrupting = True
             # Shielded from a second cancellation: the end is said exactly once.
             await asyncio.shield(asyncio.ensure_future(self._interrupted()))
+            # Whoever interrupted while the end was being said.
+            self._answer_interrupts()
         session.updated_at = int(time.time())
 
     def _begin(self) -> None:
@@ -228,9 +230,13 @@ class TurnRun:
                 self._meter.tell_usage()
             else:
                 self._meter.tell_diff()
-        except ContextWindowError:
-            session.needs_compaction = True
-            self._meter.tell_usage(force=True)
+        except ModelError as error:
+            # Calls that the failed response made are over too; each has its output in the history.
+            await response.abandon()
+            await self._toolbox.terminals.end_unanswered()
+            if isinstance(error, ContextWindowError):
+                session.needs_compaction = True
+                self._meter.tell_usage(force=True)
             raise
         except asyncio.CancelledError:
             # Interrupted or steered: what is known of usage and limits is told all the same.
@@ -320,6 +326,12 @@ class TurnRun:
         session.set_status(SystemErrorStatus())
         self._error(turn.error, retry=False)
         self._say_completed(self._bare("failed"))
+        self._approvals.withdraw()
+
+    def _answer_interrupts(self) -> None:
+        replies, self._on_interrupted = self._on_interrupted, []
+        for reply in replies:
+            reply()
 
     async def _interrupted(self) -> None:
         session, turn = self._session, self.turn
@@ -340,8 +352,7 @@ class TurnRun:
                 )
             ]
         )
-        for reply in self._on_interrupted:
-            reply()
+        self._answer_interrupts()
         session.set_status(IdleStatus())
         self._say_completed(self._bare("interrupted"))
         self._approvals.withdraw()

@@ -220,7 +220,9 @@ class ExecCommand:
                 session.item_completed(scope.turn_id, item)
             raise ToolRefused(f"exec_command failed: {error}") from None
         self._terminals.watch(terminal)
-        return await yield_output(terminal, arguments.yield_time_ms, arguments.max_output_tokens)
+        answer = await yield_output(terminal, arguments.yield_time_ms, arguments.max_output_tokens)
+        terminal.answered = True
+        return answer
 
 
 class WriteStdin:

@@ -50,6 +50,9 @@ class Terminal:
         self._deltas = 0
         self._timer: asyncio.TimerHandle | None = None
         self.finished: asyncio.Task[ExecResult] | None = None
+        self.answered = False
+        """Whether the call that started it has told the model its number."""
+        self.forsaken = False
 
     def output(self, chunk: bytes) -> None:
         self.unread.push(chunk)
@@ -91,9 +94,10 @@ class Terminal:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._deltas and self._fresh:
+        if self._deltas and self._fresh and not self.scope.session.link.congested:
             # A command that was over before its first delta has all its output in the item.
             self._tell()
+        self._fresh.clear()
         self.tell_interaction()
         if not tell:
             return
@@ -136,12 +140,19 @@ class Terminals:
         result = await terminal.command.wait()
         self._live.pop(terminal.number, None)
         # After an interrupt the item stays open, as with the peer.
-        terminal.complete(result, tell=not result.ended)
+        terminal.complete(result, tell=terminal.forsaken or not result.ended)
         return result
 
     async def end_turn(self, turn_id: str) -> None:
         """After an interrupt: nothing that the turn started goes on."""
         doomed = [t for t in self._live.values() if t.scope.turn_id == turn_id]
+        await self._end(doomed)
+
+    async def end_unanswered(self) -> None:
+        """After a failed response: nobody would ever know what its commands are called. Their items are completed."""
+        doomed = [t for t in self._live.values() if not t.answered]
+        for terminal in doomed:
+            terminal.forsaken = True
         await self._end(doomed)
 
     async def end_all(self) -> None:
