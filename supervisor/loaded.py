@@ -67,8 +67,10 @@ class Incarnation:
 
 
 class LoadedThread:
-    def __init__(self, thread_id: str, adopt: Adopt) -> None:
+    def __init__(self, thread_id: str, load: int, adopt: Adopt) -> None:
         self.id = thread_id
+        self.load = load
+        """Which load of this server it is; with the epoch it names an incarnation."""
         self.adopt = adopt
         self.state = State.STARTING
         self.loaded = False

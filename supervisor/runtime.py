@@ -108,8 +108,9 @@ class RuntimeDirectory:
     def ephemeral(self) -> str:
         return os.path.join(self.path, "ephemeral")
 
-    def event_log(self, thread_id: str, epoch: int) -> str:
-        return os.path.join(self.path, "events", f"{thread_id}.{epoch}")
+    def event_log(self, thread_id: str, load: int, epoch: int) -> str:
+        """A name that no other incarnation has: epochs begin anew with each load of a thread."""
+        return os.path.join(self.path, "events", f"{thread_id}.{load}.{epoch}")
 
     def describe(self, *, home: str, argv: list[str], version: str) -> ServerRecord:
         record = ServerRecord(

@@ -58,6 +58,7 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self.relay = Relay(hub, settings.credit_bytes, self._dismiss)
         self._keys = itertools.count(1)
+        self._loads = itertools.count(1)
         self._burials: set[asyncio.Task[None]] = set()
         self._closing = False
 
@@ -68,7 +69,7 @@ class Supervisor:
         if self._closing:
             self._refuse(Pending(0, command, connection), _shutting_down())
             return
-        thread = LoadedThread(thread_id, adopt)
+        thread = LoadedThread(thread_id, next(self._loads), adopt)
         self.threads[thread_id] = thread
         self.subscribe(thread, connection)
         self.command(thread, command, connection)
@@ -133,8 +134,8 @@ class Supervisor:
             self._hub.detach(handle.token)
             return
         thread.epoch += 1
-        # A name that no other incarnation ever has: a thread may be loaded anew before its last worker is buried.
-        log_path = f"{self._runtime.event_log(thread.id, thread.epoch)}.{handle.token.hex()[:12]}"
+        # Not by the epoch alone: a thread may be loaded anew before its last worker is buried.
+        log_path = self._runtime.event_log(thread.id, thread.load, thread.epoch)
         incarnation = Incarnation(thread, handle, thread.epoch, log_path)
         thread.incarnation = incarnation
         self._hub.attach(handle.token, _ThreadPeer(self, incarnation))

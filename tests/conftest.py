@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,20 @@ import pytest
 from running_server import Marked, RunningServer, runtime_folder, write_config
 
 from modelserver.embedded import ModelServer, scripted_model
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def binary() -> str:
+    """Codex 0.169; tests that compare with it are skipped where it is not to be had."""
+    get = SHARED / "peer" / "get"
+    if not get.exists():
+        pytest.skip("Codex 0.169 is not here to compare with")
+    found = subprocess.run([get], capture_output=True, text=True, timeout=60, check=False)
+    if found.returncode or not Path(found.stdout.strip()).exists():
+        pytest.skip("Codex 0.169 could not be had")
+    return found.stdout.strip()
 
 
 @pytest.fixture(scope="session")

@@ -344,7 +344,7 @@ def test_6_a_hang_leaves_a_stack_dump_and_what_it_held_up_is_done_by_the_next(se
     thread = client.start_thread()
     directory = Path(client.record.directory)
     # Opening a FIFO that nobody reads blocks: the next incarnation hangs before its first word.
-    fifo = directory / "events" / f"{thread}.2"
+    fifo = directory / "events" / f"{thread}.1.2"
     os.mkfifo(fifo)
     client.kill_worker(thread)
     start = client.send_turn(thread, "!say done")

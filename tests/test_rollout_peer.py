@@ -43,17 +43,6 @@ stream_max_retries = 1
 
 
 @pytest.fixture(scope="module")
-def binary():
-    get = SHARED / "peer" / "get"
-    if not get.exists():
-        pytest.skip("Codex 0.169 is not here to compare with")
-    found = subprocess.run([get], capture_output=True, text=True, timeout=60, check=False)
-    if found.returncode or not Path(found.stdout.strip()).exists():
-        pytest.skip("Codex 0.169 could not be had")
-    return found.stdout.strip()
-
-
-@pytest.fixture(scope="module")
 def model(tmp_path_factory):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
