@@ -48,6 +48,17 @@ def await_file(path: Path) -> str:
     return path.read_text()
 
 
+def await_sleepers(marked, count):
+    """The processes that run `sleep`, when there are so many: a shell goes on before what it forked has become one."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        found = [pid for pid in marked.processes() if command_line(pid).startswith(b"sleep")]
+        if len(found) == count:
+            return found
+        assert time.monotonic() < deadline, f"{len(found)} processes sleep, not {count}"
+        time.sleep(LOOK_S)
+
+
 def user_texts(request):
     return [
         part["text"]
@@ -531,8 +542,7 @@ def test_13_an_interrupted_turn_leaves_no_process(server, marked, workspace, san
     thread = client.start_thread(sandbox=sandbox)
     turn = client.begin_turn(thread, "!run sleep 1000 & setsid sleep 1000 & echo started > on.txt; wait")
     await_file(workspace / "on.txt")
-    sleepers = [pid for pid in marked.processes() if command_line(pid).startswith(b"sleep")]
-    assert len(sleepers) == 2
+    sleepers = await_sleepers(marked, 2)
     client.request("turn/interrupt", {"threadId": thread, "turnId": turn})
     assert client.end_of(turn)["status"] == "interrupted"
     worker = client.worker(thread)
