@@ -25,7 +25,7 @@ from sandbox_backends.result import ExecResult, Outcome
 from sandbox_backends.spawn import Spawned, spawn
 from sandbox_backends.streams import Feed, Reader
 from sandbox_backends.terminal import resize
-from sandbox_backends.tree import Family
+from sandbox_backends.tree import Family, Process
 from sandbox_backends.view import verify
 
 __all__ = ["DEFAULT_GRACE_S", "RunningCommand", "Sink"]
@@ -261,12 +261,14 @@ class RunningCommand:
             outcome = backend.outcome(
                 self.plan, -signal.SIGKILL if code is None else code, launch.report(), said
             )
-            if self._family is not None and outcome.companions:
+            assert self._family is not None
+            if outcome.companions:
                 for pid in outcome.companions:
                     self._family.adopt(pid)
                 await self._family.gone(DRAIN_S)
+            running = await self._family.survey()
             self._close()
-            self._done.set_result(self._result(outcome, said))
+            self._done.set_result(self._result(outcome, said, running))
         except BaseException as error:
             # The loop is being taken down. What runs must not outlive it.
             if self._family is not None:
@@ -294,10 +296,9 @@ class RunningCommand:
             reader.close()
         self._ghosts.release()
 
-    def _result(self, outcome: Outcome, said: str) -> ExecResult:
+    def _result(self, outcome: Outcome, said: str, running: list[Process]) -> ExecResult:
         assert self._family is not None
         stopped = self._timed_out or self._ended
-        running = self._family.alive()
         if running:
             self._stop_reaping = self._family.reap_later(running)
         judged = outcome.started and not stopped

@@ -30,6 +30,10 @@ KILL_DEADLINE_S = 5.0
 BIRTH_SPREAD_TICKS = 200
 """Two seconds between a sandbox's first and second process: much on a loaded machine, little for numbers to wrap."""
 REAP_TRIES, REAP_PAUSE_S = 200, 0.001
+EXEC_LIMIT_S = 1.0
+"""How long a process may be in the middle of an execve before we decide without its environment."""
+_ENVIRON_FIELDS = slice(47, 49)
+"""Where `env_start` and `env_end` stand in a stat line, counted from the state."""
 _DEAD = "ZX"
 
 
@@ -137,12 +141,22 @@ def _reap(pid: int) -> bool:
         return False
 
 
-def _environ_has(pid: int, mark: bytes) -> bool:
+def _environ_has(pid: int, mark: bytes) -> bool | None:
+    """Whether the process was given this variable; None while an execve is replacing what could tell."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return mark in file.read().split(b"\0")
+            environ = file.read()
+        if environ:
+            return mark in environ.split(b"\0")
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            line = file.read()
     except OSError:
         return False
+    fields = line[line.rindex(b")") + 2 :].split()
+    start, end = map(int, fields[_ENVIRON_FIELDS])
+    # Both are 0 until the new program has its stack, and apart when it got it just after we read: ask again then.
+    in_exec = start == 0 or start != end
+    return None if in_exec and fields[0].decode() not in _DEAD else False
 
 
 class Family:
@@ -154,6 +168,8 @@ class Family:
         self._our_session = os.getsid(0)
         self._known: set[tuple[int, int]] = set()
         self._sessions: set[int] = set()
+        self._unclear = False
+        """Whether the last scan met an orphan that could not be told yet; the next one will know."""
         first = look(root)
         self._born = first.start if first is not None else 0
         if first is not None:
@@ -185,10 +201,16 @@ class Family:
             leader = look(process.session)
             if leader is None or (leader.pid, leader.start) in self._known:
                 return True
-        return self._mark is not None and _environ_has(process.pid, self._mark)
+        if self._mark is None or not process.alive:
+            return False
+        marked = _environ_has(process.pid, self._mark)
+        if marked is None:
+            self._unclear = True
+        return bool(marked)
 
     def scan(self) -> list[Process]:
         """Every member that is there now, zombies included, parents before children."""
+        self._unclear = False
         members: dict[int, Process] = {}
         front: list[Process] = []
         for pid in children(os.getpid()):
@@ -228,7 +250,7 @@ class Family:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         pause = _FIRST_PAUSE_S
-        while self.alive():
+        while self.alive() or self._unclear:
             left = deadline - loop.time()
             if left <= 0:
                 return False
@@ -236,12 +258,22 @@ class Family:
             pause = min(2 * pause, _LAST_PAUSE_S)
         return True
 
+    async def survey(self) -> list[Process]:
+        """The members that still run, those in the middle of an execve included: their mark is awaited."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + EXEC_LIMIT_S
+        running = self.alive()
+        while self._unclear and loop.time() < deadline:  # noqa: ASYNC110 - an execve announces its end to nobody
+            await asyncio.sleep(_FIRST_PAUSE_S)
+            running = self.alive()
+        return running
+
     async def kill(self, deadline_s: float = KILL_DEADLINE_S) -> list[Process]:
         """SIGKILL until nothing is left, looking again after each round; what is left at the deadline is returned."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + deadline_s
         pause = _FIRST_PAUSE_S
-        while running := self.alive():
+        while (running := self.alive()) or self._unclear:
             for process in running:
                 _send(process, signal.SIGKILL)
             if loop.time() >= deadline:
