@@ -263,7 +263,7 @@ class Family:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + EXEC_LIMIT_S
         running = self.alive()
-        while self._unclear and loop.time() < deadline:  # noqa: ASYNC110 - an execve announces its end to nobody
+        while self._unclear and loop.time() < deadline:
             await asyncio.sleep(_FIRST_PAUSE_S)
             running = self.alive()
         return running

@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import msgspec
@@ -27,7 +28,7 @@ from supervisor.catalog import Catalog
 from supervisor.configuration import Configuration
 from supervisor.connection import Connection
 from supervisor.handlers.handshake import user_agent
-from supervisor.handlers.registry import HANDLERS
+from supervisor.handlers.registry import HANDLERS, Handler
 from supervisor.hub import Hub
 from supervisor.lanes import Lanes
 from supervisor.nursery import Nursery
@@ -47,6 +48,8 @@ _EXPECTED = ", ".join(f"`{name}`" for name in METHODS)
 
 
 _NO_CONTEXT = msgspec.Raw(b"{}")
+_after: ContextVar[list[Callable[[], None]]] = ContextVar("after")
+"""What the request that this task works on says after its result."""
 
 
 class _ThreadKey(msgspec.Struct, rename="camel"):
@@ -73,7 +76,7 @@ class Front:
         self.watchdog = Watchdog(self.supervisor, self.hub, settings)
         self.connections: set[Connection] = set()
         self._lanes = Lanes()
-        self._after: dict[Connection, list[Callable[[], None]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         self.launcher.start()
@@ -99,7 +102,7 @@ class Front:
         deadline = asyncio.get_running_loop().time() + SETTLE_S
         while asyncio.get_running_loop().time() < deadline:
             waiting = any(thread.pending for thread in self.supervisor.threads.values())
-            if not waiting and not self.catalog.busy and not self._lanes:
+            if not waiting and not self.catalog.busy and not self._lanes and not self._tasks:
                 return
             await asyncio.sleep(SETTLE_LOOK_S)
 
@@ -117,9 +120,10 @@ class Front:
 
     # --- for handlers --------------------------------------------------------------------------------------------
 
-    def after(self, connection: Connection, say: Callable[[], None]) -> None:
-        """Say something right after the result that the running handler returns."""
-        self._after.setdefault(connection, []).append(say)
+    @staticmethod
+    def after(say: Callable[[], None]) -> None:
+        """Say something right after the result that the running handler returns; not after an error."""
+        _after.get().append(say)
 
     def tell_all(self, method: str, params: Wire, lane: str = "") -> None:
         for connection in self.connections:
@@ -176,37 +180,54 @@ class Front:
             self._to_worker(connection, request, row)
 
     def _answer(self, connection: Connection, request: rpc.ClientRequest, row: Method) -> None:
-        """Let a handler answer: at once, or in the lane of its thread."""
+        """Let a handler answer: at once, in a task of its own, or in the lane of its thread."""
         params: Any = decode_params(request.params, row.params)
         handler = HANDLERS[row.name]
-        if row.order is not Order.THREAD:
+        if row.order is Order.THREAD:
+            lane = self._thread_id(params.thread_id, row)
+            self._lanes.run(lane, lambda: self._work(connection, request, handler, params, lane))
+        elif inspect.iscoroutinefunction(handler):
+            task = asyncio.get_running_loop().create_task(self._work(connection, request, handler, params))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            after = self._begin_after()
             result = handler(self, connection, params)
-            assert not inspect.isawaitable(result), f"{row.name} waits, so it needs a lane"
+            assert not isinstance(result, Awaitable)
             connection.reply(request.id, result)
-            self._say_after(connection)
-            return
-        lane = self._thread_id(params.thread_id, row)
+            _say(after)
 
-        async def work() -> None:
-            try:
-                outcome = handler(self, connection, params)
-                result = await outcome if isinstance(outcome, Awaitable) else outcome
-            except rpc.RpcError as error:
-                connection.reply_error(request.id, error, lane)
-            except Exception as error:
-                log.exception("request %s failed", row.name)
-                connection.reply_error(
-                    request.id, rpc.RpcError(f"internal error: {error}", rpc.INTERNAL_ERROR), lane
-                )
-            else:
-                connection.reply(request.id, result, lane)
-            self._say_after(connection)
+    async def _work(
+        self,
+        connection: Connection,
+        request: rpc.ClientRequest,
+        handler: Handler,
+        params: Any,
+        lane: str = "",
+    ) -> None:
+        after = self._begin_after()
+        try:
+            outcome = handler(self, connection, params)
+            result = await outcome if isinstance(outcome, Awaitable) else outcome
+        except rpc.RpcError as error:
+            connection.reply_error(request.id, error, lane)
+        except ConfigError as error:
+            text = f"failed to load configuration: {error}"
+            connection.reply_error(request.id, rpc.RpcError(text), lane)
+        except Exception as error:
+            log.exception("request %s failed", request.method)
+            connection.reply_error(
+                request.id, rpc.RpcError(f"internal error: {error}", rpc.INTERNAL_ERROR), lane
+            )
+        else:
+            connection.reply(request.id, result, lane)
+            _say(after)
 
-        self._lanes.run(lane, work)
-
-    def _say_after(self, connection: Connection) -> None:
-        for say in self._after.pop(connection, ()):
-            say()
+    @staticmethod
+    def _begin_after() -> list[Callable[[], None]]:
+        after: list[Callable[[], None]] = []
+        _after.set(after)
+        return after
 
     # --- threads ----------------------------------------------------------------------------------------------------
 
@@ -291,6 +312,11 @@ class Front:
             if thread.loaded
         }
         return msgspec.Raw(msgspec.json.encode(statuses))
+
+
+def _say(after: list[Callable[[], None]]) -> None:
+    for say in after:
+        say()
 
 
 async def run_until(stopped: asyncio.Event, front: Front) -> None:

@@ -37,7 +37,7 @@ def initialize(front: Front, connection: Connection, params: InitializeParams) -
     if not client.name or not _HEADER_VALUE.match(client.name):
         raise RpcError(f"Invalid clientInfo.name: '{client.name}'. Must be a valid HTTP header value.")
     connection.accept(params)
-    front.after(connection, lambda: connection.notify("remoteControl/status/changed", _remote(front.home)))
+    front.after(lambda: connection.notify("remoteControl/status/changed", _remote(front.home)))
     return InitializeResponse(
         user_agent=user_agent(client.name, client.version),
         codex_home=front.home,

@@ -48,7 +48,7 @@ async def archive(front: Front, connection: Connection, params: ThreadArchivePar
             subscriber.notify("thread/status/changed", closed, thread.id)
     await front.catalog.call("thread/archive", params)
     told = ThreadReference(thread_id=params.thread_id)
-    front.after(connection, lambda: front.tell_all("thread/archived", told, params.thread_id))
+    front.after(lambda: front.tell_all("thread/archived", told, params.thread_id))
     return ThreadArchiveResponse()
 
 
@@ -57,7 +57,7 @@ async def unarchive(
 ) -> ThreadUnarchiveResponse:
     raw = await front.catalog.call("thread/unarchive", params)
     told = ThreadReference(thread_id=params.thread_id)
-    front.after(connection, lambda: front.tell_all("thread/unarchived", told, params.thread_id))
+    front.after(lambda: front.tell_all("thread/unarchived", told, params.thread_id))
     return msgspec.json.decode(raw, type=ThreadUnarchiveResponse)
 
 
@@ -70,5 +70,5 @@ async def set_name(
     loaded = params.thread_id in front.supervisor.threads
     await front.catalog.call("thread/name/set", params, {"loaded": loaded})
     told = ThreadNamed(thread_id=params.thread_id, thread_name=name)
-    front.after(connection, lambda: front.tell_all("thread/name/updated", told, params.thread_id))
+    front.after(lambda: front.tell_all("thread/name/updated", told, params.thread_id))
     return ThreadSetNameResponse()

@@ -1,0 +1,26 @@
+"""The methods of a loaded thread: name -> coroutine."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from workers.call import Call
+from workers.methods import threads, turns
+
+if TYPE_CHECKING:
+    from workers.thread import ThreadService
+
+__all__ = ["METHODS", "ThreadMethod"]
+
+ThreadMethod = Callable[["ThreadService", Call], Awaitable[None]]
+"""Answers through the call. What it raises is the answer too: RpcError as it is, our other errors by their text."""
+
+METHODS: dict[str, ThreadMethod] = {
+    "thread/start": threads.start,
+    "thread/resume": threads.resume,
+    "thread/read": threads.read,
+    "turn/start": turns.start,
+    "turn/steer": turns.steer,
+    "turn/interrupt": turns.interrupt,
+}

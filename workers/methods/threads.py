@@ -1,0 +1,90 @@
+"""Starting, resuming and reading the thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from config.errors import ConfigError
+from protocol import rpc
+from protocol.notifications import (
+    DeprecationNotice,
+    ThreadReference,
+    ThreadStarted,
+    ThreadStatusChanged,
+    TokenUsageUpdated,
+    Warned,
+)
+from protocol.threads import ThreadReadResponse, ThreadStartResponse
+from protocol.turns import Turn
+from workers.call import Call
+from workers.catalog import READ_HYDRATION
+from workers.session import Session
+
+if TYPE_CHECKING:
+    from workers.thread import ThreadService
+
+RESUME_HYDRATION = (
+    "Full-history hydration is deprecated for paginated threads; use `excludeTurns: true`, "
+    "then page with `thread/turns/list` and `thread/items/list`."
+)
+
+
+async def start(service: ThreadService, call: Call) -> None:
+    try:
+        session = service.begin(call.params)
+    except ConfigError as error:
+        raise rpc.RpcError(f"failed to load configuration: {error}") from None
+    call.reply(session.loaded(ThreadStartResponse))
+    session.notify("thread/started", ThreadStarted(thread=session.thread()))
+
+
+async def resume(service: ThreadService, call: Call) -> None:
+    params = call.params
+    session = service.session
+    fresh = session is None
+    if session is None:
+        try:
+            session = await service.load(params)
+        except ConfigError as error:
+            raise rpc.RpcError(f"failed to load configuration: {error}") from None
+    elif not session.writer.stored:
+        raise rpc.RpcError(f"no rollout found for thread id {session.id}")
+    if not params.exclude_turns and session.history_mode == "paginated":
+        call.notice("deprecationNotice", DeprecationNotice(summary=RESUME_HYDRATION))
+    if fresh:
+        recorded, model = session.recorded_model, session.settings.model
+        if recorded is not None and recorded != model:
+            text = (
+                f"This session was recorded with model `{recorded}` but is resuming with `{model}`. "
+                f"Consider switching back to `{recorded}` as it may affect performance."
+            )
+            call.notice("warning", Warned(thread_id=session.id, message=text))
+        call.notice("thread/status/changed", ThreadStatusChanged(thread_id=session.id, status=session.status))
+    call.reply(session.resumed(turns=[] if params.exclude_turns else _turns(session)))
+    if session.turns:
+        usage = TokenUsageUpdated(
+            thread_id=session.id, turn_id=session.turns[-1].id, token_usage=session.usage_notice()
+        )
+        session.notify("thread/tokenUsage/updated", usage)
+    session.notify("thread/goal/cleared", ThreadReference(thread_id=session.id))
+
+
+async def read(service: ThreadService, call: Call) -> None:
+    session = service.loaded()
+    turns: list[Turn] = []
+    if call.params.include_turns:
+        if session.ephemeral:
+            raise rpc.RpcError("ephemeral threads do not support includeTurns")
+        if not session.turns:
+            raise rpc.RpcError("list_turns is not supported yet", rpc.METHOD_UNSUPPORTED)
+        if session.history_mode == "paginated":
+            call.notice("deprecationNotice", DeprecationNotice(summary=READ_HYDRATION))
+        turns = _turns(session)
+    service.learn_name(session)
+    call.reply(ThreadReadResponse(thread=session.thread(turns=turns)))
+
+
+def _turns(session: Session) -> list[Turn]:
+    return [msgspec.structs.replace(turn, items_view="full") for turn in session.turns]
