@@ -20,6 +20,7 @@ __all__ = [
     "TurnInterruptResponse",
     "TurnStartParams",
     "TurnStartResponse",
+    "TurnStatus",
     "TurnSteerParams",
     "TurnSteerResponse",
 ]

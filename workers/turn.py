@@ -9,14 +9,10 @@ from contextlib import aclosing
 from typing import Any
 
 from protocol.items import TextInput, UserInput, UserMessageItem
-from protocol.notifications import (
-    ErrorNotice,
-    TurnNotice,
-    Warned,
-)
-from protocol.threads import ActiveStatus, IdleStatus, SystemErrorStatus
+from protocol.notifications import TurnNotice, Warned
+from protocol.threads import ActiveStatus
 from protocol.turns import Turn, TurnError
-from rollouts.entries import task_complete, task_started, turn_aborted
+from rollouts.entries import task_started
 from rollouts.ids import new_id
 from workers import compaction
 from workers.approvals import Approvals
@@ -32,13 +28,10 @@ from workers.session import Session, now_ms
 from workers.toolbox import Toolbox
 from workers.tools.tool import TurnCancelled, TurnScope
 from workers.tools.turn_diff import TurnDiff
+from workers.turn_end import TurnEnd, bare
 
 __all__ = ["TurnRun"]
 
-ABORTED = (
-    "<turn_aborted>\nThe user interrupted the previous turn on purpose. Commands that were running have been ended; "
-    "if something was half done, look at its state before you go on.\n</turn_aborted>"
-)
 UNKNOWN_MODEL = "Model metadata for `{}` not found. Defaulting to fallback metadata; this can degrade performance and cause issues."
 
 
@@ -69,12 +62,12 @@ class TurnRun:
         self._steered: list[tuple[list[UserInput], str | None]] = []
         self._response: Response | None = None
         self._stream: asyncio.Task[bool] | None = None
-        self._started_ms = now_ms()
         self._begun = False
         self._interrupting = False
         self._on_interrupted: list[Callable[[], None]] = []
         self.turn = Turn(id=self.id, root_turn_id=self.id, status="inProgress")
         """As clients see it now, with full items."""
+        self._end = TurnEnd(session, self.turn, now_ms())
         self.task: asyncio.Task[None] | None = None
 
     # --- from outside ------------------------------------------------------------------------------------------
@@ -117,9 +110,10 @@ class TurnRun:
             if self._interrupting:
                 raise asyncio.CancelledError
             await self._work()
-            self._end("completed")
+            self._end.completed()
         except ModelError as error:
-            self._fail(error)
+            self._end.failed(error)
+            self._approvals.withdraw()
         except (asyncio.CancelledError, TurnCancelled):
             self._interrupting = True
             # Shielded from a second cancellation: the end is said exactly once.
@@ -130,13 +124,13 @@ class TurnRun:
 
     def _begin(self) -> None:
         session, turn = self._session, self.turn
-        turn.started_at = self._started_ms // 1000
+        turn.started_at = self._end.started_ms // 1000
         session.turns.append(turn)
         if not session.settings.model_info.known:
             text = UNKNOWN_MODEL.format(session.settings.model)
             session.notify("warning", Warned(thread_id=session.id, message=text))
         session.set_status(ActiveStatus())
-        session.notify("turn/started", TurnNotice(thread_id=session.id, turn=self._bare("inProgress")))
+        session.notify("turn/started", TurnNotice(thread_id=session.id, turn=bare(turn)))
         session.store(
             [
                 task_started(
@@ -251,82 +245,8 @@ class TurnRun:
             session.needs_compaction = True
         return response.calls_tools
 
-    # --- ends --------------------------------------------------------------------------------------------------
-
-    def _bare(self, status: str) -> Turn:
-        turn = self.turn
-        return Turn(
-            id=turn.id,
-            root_turn_id=turn.id,
-            status=status,  # type: ignore[arg-type]  # one of the four words
-            error=turn.error,
-            started_at=turn.started_at,
-            completed_at=turn.completed_at,
-            duration_ms=turn.duration_ms,
-        )
-
-    def _close(self, status: str) -> None:
-        turn = self.turn
-        ended = now_ms()
-        turn.status = status  # type: ignore[assignment]  # one of the four words
-        turn.items_view = "full"
-        turn.completed_at = ended // 1000
-        turn.duration_ms = ended - self._started_ms
-
     def _error(self, error: TurnError, *, retry: bool) -> None:
-        session = self._session
-        session.notify(
-            "error", ErrorNotice(error=error, will_retry=retry, thread_id=session.id, turn_id=self.id)
-        )
-
-    def _say_completed(self, notice: Turn) -> None:
-        """The end is on the disk before anybody hears of it."""
-        session = self._session
-        session.writer.sync()
-        session.say_last("turn/completed", TurnNotice(thread_id=session.id, turn=notice))
-
-    def _end(self, status: str) -> None:
-        session, turn = self._session, self.turn
-        self._close(status)
-        messages = [item for item in turn.items if item.__struct_config__.tag == "agentMessage"]
-        session.store(
-            [
-                task_complete(
-                    self.id,
-                    completed_at=turn.completed_at or 0,
-                    started_at=turn.started_at,
-                    duration_ms=turn.duration_ms,
-                    last_agent_message=getattr(messages[-1], "text", None) if messages else None,
-                )
-            ]
-        )
-        session.set_status(IdleStatus())
-        notice = self._bare(status)
-        notice.items = messages[-1:]
-        notice.items_view = "summary"
-        self._say_completed(notice)
-
-    def _fail(self, error: ModelError) -> None:
-        session, turn = self._session, self.turn
-        turn.error = TurnError(
-            message=str(error), codex_error_info=error.info, additional_details=error.details
-        )
-        self._close("failed")
-        session.store(
-            [
-                task_complete(
-                    self.id,
-                    completed_at=turn.completed_at or 0,
-                    started_at=turn.started_at,
-                    duration_ms=turn.duration_ms,
-                    error=turn.error,
-                )
-            ]
-        )
-        session.set_status(SystemErrorStatus())
-        self._error(turn.error, retry=False)
-        self._say_completed(self._bare("failed"))
-        self._approvals.withdraw()
+        self._end.error(error, retry=retry)
 
     def _answer_interrupts(self) -> None:
         replies, self._on_interrupted = self._on_interrupted, []
@@ -334,27 +254,12 @@ class TurnRun:
             reply()
 
     async def _interrupted(self) -> None:
-        session, turn = self._session, self.turn
         if self._response is not None:
             await self._response.abandon()
         await self._toolbox.terminals.end_turn(self.id)
         if self._meter.waiting:
             self._meter.tell_usage()
-        session.remember(message("user", ABORTED))
-        self._close("interrupted")
-        session.store(
-            [
-                turn_aborted(
-                    self.id,
-                    completed_at=turn.completed_at or 0,
-                    started_at=turn.started_at,
-                    duration_ms=turn.duration_ms,
-                )
-            ]
-        )
-        self._answer_interrupts()
-        session.set_status(IdleStatus())
-        self._say_completed(self._bare("interrupted"))
+        self._end.interrupted(self._answer_interrupts)
         self._approvals.withdraw()
 
 
