@@ -19,8 +19,8 @@ from protocol.notifications import (
 from protocol.threads import ThreadReadResponse, ThreadStartResponse
 from protocol.turns import Turn
 from workers.call import Call
-from workers.catalog import READ_HYDRATION
 from workers.session import Session
+from workers.stored.threads import READ_HYDRATION
 
 if TYPE_CHECKING:
     from workers.thread import ThreadService

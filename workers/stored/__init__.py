@@ -1,0 +1,1 @@
+"""The methods of the catalog worker: what is answered from files, without a loaded thread. `registry` lists them."""

@@ -1,0 +1,25 @@
+"""The methods of the catalog worker: name -> function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from protocol.base import Wire
+from workers.stored import threads
+from workers.stored.request import StoredRequest
+
+__all__ = ["METHODS", "StoredMethod"]
+
+StoredMethod = Callable[[StoredRequest], Wire]
+"""Returns the result. What it raises is the answer too: RpcError as it is, our other errors by their text.
+
+It may block: it has the process for itself, one request at a time.
+"""
+
+METHODS: dict[str, StoredMethod] = {
+    "thread/list": threads.list_,
+    "thread/read": threads.read,
+    "thread/archive": threads.archive,
+    "thread/unarchive": threads.unarchive,
+    "thread/name/set": threads.set_name,
+}
