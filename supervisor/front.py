@@ -21,6 +21,7 @@ from protocol.base import Wire
 from protocol.link import Adopt, Command
 from protocol.methods import METHODS, Method, Order, Owner
 from protocol.refusal import decode_params
+from protocol.unsupported import UNSUPPORTED, Unsupported, refusal
 from rollouts.errors import RolloutError
 from rollouts.ids import canonical_id, new_id
 from supervisor.broker import Broker
@@ -44,7 +45,7 @@ log = logging.getLogger("bulkhead.front")
 SETTLE_S = 3.0
 """A request that takes longer than this at the server's end is interrupted like a turn."""
 SETTLE_LOOK_S = 0.005
-_EXPECTED = ", ".join(f"`{name}`" for name in METHODS)
+_EXPECTED = ", ".join(f"`{name}`" for name in (*METHODS, *UNSUPPORTED))
 
 
 _NO_CONTEXT = msgspec.Raw(b"{}")
@@ -159,15 +160,17 @@ class Front:
                 self.supervisor.answer(*asked, message)
 
     def _request(self, connection: Connection, request: rpc.ClientRequest) -> None:
-        row = METHODS.get(request.method)
+        row = METHODS.get(request.method) or UNSUPPORTED.get(request.method)
         if row is None:
             raise rpc.RpcError(
                 f"Invalid request: unknown variant `{request.method}`, expected one of {_EXPECTED}"
             )
-        if not connection.initialized and row.order is not Order.CONNECTION:
+        if not connection.initialized and not (isinstance(row, Method) and row.order is Order.CONNECTION):
             raise rpc.RpcError("Not initialized")
         if row.experimental and not connection.experimental:
             raise rpc.RpcError(f"{row.name} requires experimentalApi capability")
+        if isinstance(row, Unsupported):
+            raise refusal(row)
         if row.owner is Owner.FRONT:
             self._answer(connection, request, row)
         elif row.owner is Owner.CATALOG:
