@@ -17,6 +17,7 @@ import msgspec
 
 from protocol import rpc
 from protocol.link import Adopt, Command, Frame, Record, TornRecord, records
+from supervisor import refusals
 from supervisor.hub import Hub
 from supervisor.launcher import Handle, LaunchError
 from supervisor.nursery import Nursery
@@ -100,7 +101,11 @@ class Catalog:
 
     def ask(self, command: Command, connection: Connection) -> None:
         """Pass a client's request on; the answer goes to the client as it is."""
-        self._jobs.append(_Job(command, connection, None))
+        job = _Job(command, connection, None)
+        if self._closed:
+            job.finish(rpc.error_line(bytes(command.id), refusals.shutting_down()))
+            return
+        self._jobs.append(job)
         self.assign()
 
     async def call(self, method: str, params: Any, context: Any = None) -> msgspec.Raw:
@@ -157,7 +162,7 @@ class Catalog:
         self._coming -= 1
         jobs, self._jobs = self._jobs, deque()
         for job in jobs:
-            _refuse(job, f"no worker process can be started: {error}")
+            job.finish(rpc.error_line(bytes(job.command.id), refusals.no_worker(error)))
 
     def credit(self, worker: _Worker) -> None:
         if worker.unacknowledged:
@@ -191,7 +196,7 @@ class Catalog:
         for worker in self._workers:
             worker.job = None
         for job in jobs:
-            _refuse(job, "the server is shutting down")
+            job.finish(rpc.error_line(bytes(job.command.id), refusals.shutting_down()))
         for worker in self._workers:
             worker.handle.signal(signal.SIGKILL)
 

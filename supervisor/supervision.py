@@ -23,7 +23,8 @@ from config.settings import Bulkhead
 from protocol import rpc
 from protocol.link import Adopt, Command, Frame
 from rollouts.errors import RolloutError
-from supervisor import obituary
+from supervisor import obituary, refusals
+from supervisor.endings import Endings
 from supervisor.hub import Hub
 from supervisor.launcher import Exit, Handle, LaunchError
 from supervisor.loaded import Incarnation, LoadedThread, Pending
@@ -40,8 +41,6 @@ __all__ = ["Supervisor"]
 
 log = logging.getLogger("bulkhead.supervision")
 
-STOP_GRACE_S = 5.0
-"""Within this a worker that was asked to stop must have stored everything; then it is killed."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -56,6 +55,7 @@ class Supervisor:
         self._settings = settings
         self._broker = broker
         self._loop = asyncio.get_running_loop()
+        self.endings = Endings(hub, employ=self._employ, remove=self.remove)
         self.relay = Relay(hub, settings.credit_bytes, self._dismiss)
         self._keys = itertools.count(1)
         self._loads = itertools.count(1)
@@ -67,7 +67,7 @@ class Supervisor:
     def load(self, thread_id: str, adopt: Adopt, connection: Connection, command: Command) -> None:
         """Give a thread its first worker and that worker its first command (thread/start or thread/resume)."""
         if self._closing:
-            self._refuse(Pending(0, command, connection), _shutting_down())
+            self._refuse(Pending(0, command, connection), refusals.shutting_down())
             return
         thread = LoadedThread(thread_id, next(self._loads), adopt)
         self.threads[thread_id] = thread
@@ -77,7 +77,7 @@ class Supervisor:
 
     def command(self, thread: LoadedThread, command: Command, connection: Connection) -> None:
         if self._closing:
-            self._refuse(Pending(0, command, connection), _shutting_down())
+            self._refuse(Pending(0, command, connection), refusals.shutting_down())
             return
         if thread.state is State.QUARANTINED:
             self._refuse(Pending(0, command, connection), self._why_quarantined(thread))
@@ -154,15 +154,12 @@ class Supervisor:
         thread.move(State.IDLE)
 
     def _cannot_start(self, thread: LoadedThread, error: LaunchError) -> None:
-        refusal = rpc.RpcError(
-            f"no worker process can be started: {error}", rpc.OVERLOADED, {"server_overloaded": str(error)}
-        )
-        self._refuse_all(thread, refusal)
+        self._refuse_all(thread, refusals.no_worker(error))
         thread.move(State.DEAD)
         if thread.loaded:
             self._loop.call_later(self._settings.restart_backoff_cap_ms / 1000, self._restart, thread)
         else:
-            self._remove(thread)
+            self.remove(thread)
 
     def call(self, incarnation: Incarnation, number: int, payload: bytes) -> None:
         """A worker asks for what only the front has (credentials)."""
@@ -228,7 +225,7 @@ class Supervisor:
 
     def _what_next(self, thread: LoadedThread, end: End) -> None:
         if thread.unloading or self._closing:
-            self._remove(thread)
+            self.remove(thread)
             return
         delay = 0.0
         if end.counts:
@@ -241,7 +238,7 @@ class Supervisor:
                 log.error("thread %s is quarantined: %d deaths", thread.id, len(thread.deaths))
                 self._refuse_all(thread, self._why_quarantined(thread))
                 if not thread.loaded:
-                    self._remove(thread)
+                    self.remove(thread)
                 return
             if len(thread.deaths) > 1:
                 doubled = self._settings.restart_backoff_ms * 2 ** (len(thread.deaths) - 2)
@@ -253,15 +250,16 @@ class Supervisor:
         if thread.state is State.DEAD and not thread.unloading and not self._closing:
             self._employ(thread)
         elif thread.unloading:
-            self._remove(thread)
+            self.remove(thread)
 
     def _why_quarantined(self, thread: LoadedThread) -> rpc.RpcError:
-        return rpc.RpcError(
-            f"thread {thread.id} is quarantined: its worker died {len(thread.deaths)} times within "
-            f"{self._settings.restart_window_s:g} s, last: {thread.last_end}. "
-            f"Release it with `bulkhead restart {thread.id}`.",
-            rpc.INTERNAL_ERROR,
-        )
+        return refusals.quarantined(thread, self._settings.restart_window_s)
+
+    def _dismiss(self, thread: LoadedThread) -> None:
+        """The thread could not be loaded: its worker is of no use."""
+        thread.unloading = True
+        self.threads.pop(thread.id, None)
+        self.endings.end(thread, EndKind.STOPPED)
 
     def _refuse_all(self, thread: LoadedThread, error: rpc.RpcError) -> None:
         pending, thread.pending = thread.pending, {}
@@ -272,65 +270,14 @@ class Supervisor:
         if pending.connection is not None:
             pending.connection.reply_error(bytes(pending.command.id), error, lane)
 
-    # --- ends on purpose ---------------------------------------------------------------------------------------
-
-    def kill(self, thread: LoadedThread) -> bool:
-        """An operator's SIGKILL; the thread gets a new worker and it counts as no failure."""
-        return self._end(thread, EndKind.KILLED)
-
-    def _end(self, thread: LoadedThread, kind: EndKind) -> bool:
-        incarnation = thread.incarnation
-        if incarnation is None:
-            return False
-        incarnation.end_kind = kind
-        incarnation.handle.signal(signal.SIGKILL)
-        return True
-
-    async def restart(self, thread: LoadedThread) -> None:
-        """End the worker in order (its turn is interrupted) and give the thread a new one; releases a quarantine."""
-        thread.deaths.clear()
-        if thread.state is State.QUARANTINED:
-            self._employ(thread)
-            return
-        incarnation = thread.incarnation
-        if incarnation is None:
-            return
-        await self._stop(incarnation, EndKind.STOPPED)
+    # --- the end ------------------------------------------------------------------------------------------------
 
     async def unload(self, thread: LoadedThread, *, materialize: bool = False) -> None:
         """Stop the worker for good; the thread is not loaded afterwards."""
-        thread.unloading = True
-        gone = self._loop.create_future()
-        thread.unloaded = lambda: None if gone.done() else gone.set_result(None)
-        if thread.incarnation is not None:
-            await self._stop(thread.incarnation, EndKind.STOPPED, materialize=materialize)
-        elif thread.state is State.QUARANTINED:
-            thread.move(State.DEAD)
-            self._remove(thread)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(gone, STOP_GRACE_S)
-        self._remove(thread)
+        await self.endings.unload(thread, materialize=materialize)
 
-    async def _stop(self, incarnation: Incarnation, kind: EndKind, *, materialize: bool = False) -> None:
-        incarnation.end_kind = kind
-        with suppress(RuntimeError):
-            incarnation.thread.move(State.STOPPING)
-        payload = b'{"materialize":true}' if materialize else b"{}"
-        self._hub.send(incarnation.handle.token, Frame.STOP, int(STOP_GRACE_S * 1000), payload)
-        try:
-            await asyncio.wait_for(asyncio.shield(incarnation.handle.exited), STOP_GRACE_S)
-        except TimeoutError:
-            log.warning("worker %d did not stop in time and is killed", incarnation.handle.pid)
-            incarnation.handle.signal(signal.SIGKILL)
-            await asyncio.shield(incarnation.handle.exited)
-
-    def _dismiss(self, thread: LoadedThread) -> None:
-        """The thread could not be loaded: its worker is of no use."""
-        thread.unloading = True
-        self.threads.pop(thread.id, None)
-        self._end(thread, EndKind.STOPPED)
-
-    def _remove(self, thread: LoadedThread) -> None:
+    def remove(self, thread: LoadedThread) -> None:
+        """The thread is not loaded any more; what it was asked and has not answered is refused."""
         if self.threads.get(thread.id) is thread:
             del self.threads[thread.id]
         self._refuse_all(thread, rpc.RpcError(f"thread not found: {thread.id}"))
@@ -340,12 +287,11 @@ class Supervisor:
     async def close(self) -> None:
         """Stop all workers at once; running turns are stored as interrupted."""
         self._closing = True
-        incarnations = [t.incarnation for t in self.threads.values() if t.incarnation is not None]
-        await asyncio.gather(*(self._stop(incarnation, EndKind.STOPPED) for incarnation in incarnations))
+        await self.endings.stop_all(self.threads.values())
         while self._burials:
             await asyncio.wait(set(self._burials))
         for thread in tuple(self.threads.values()):
-            self._remove(thread)
+            self.remove(thread)
 
 
 class _ThreadPeer:
@@ -364,10 +310,6 @@ class _ThreadPeer:
             self._incarnation.ping_sent = None
         elif kind == Frame.CALL:
             self._supervisor.call(self._incarnation, number, payload)
-
-
-def _shutting_down() -> rpc.RpcError:
-    return rpc.RpcError("the server is shutting down", rpc.OVERLOADED, {"server_overloaded": "shutting down"})
 
 
 def _end_of(incarnation: Incarnation, exit_: Exit) -> End:

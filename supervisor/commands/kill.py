@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
     thread = target.find_thread(front, str(params.get("thread", "")))
     incarnation = thread.incarnation
-    if incarnation is None or not front.supervisor.kill(thread):
+    if incarnation is None or not front.supervisor.endings.kill(thread):
         raise RpcError(f"thread {thread.id} has no worker now ({thread.state})")
     return {"thread": thread.id, "pid": incarnation.handle.pid, "epoch": incarnation.epoch}
 

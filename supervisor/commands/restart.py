@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
     thread = target.find_thread(front, str(params.get("thread", "")))
     before = thread.epoch
-    await front.supervisor.restart(thread)
+    await front.supervisor.endings.restart(thread)
     try:
         async with asyncio.timeout(BACK_TIMEOUT_S):
             while thread.epoch == before or thread.state not in (State.IDLE, State.BUSY):  # noqa: ASYNC110  (ms)

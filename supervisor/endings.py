@@ -1,0 +1,84 @@
+"""Ends on purpose: a worker is killed, restarted or stopped because somebody wants it, and that counts as no failure."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from protocol.link import Frame
+from supervisor.hub import Hub
+from supervisor.loaded import Incarnation, LoadedThread
+from supervisor.states import EndKind, State
+
+__all__ = ["Endings"]
+
+log = logging.getLogger("bulkhead.endings")
+
+STOP_GRACE_S = 5.0
+"""Within this a worker that was asked to stop must have stored everything; then it is killed."""
+
+
+class Endings:
+    """`employ` gives a thread its next worker, `remove` makes it one that is not loaded."""
+
+    def __init__(
+        self, hub: Hub, *, employ: Callable[[LoadedThread], None], remove: Callable[[LoadedThread], None]
+    ) -> None:
+        self._hub = hub
+        self._employ = employ
+        self._remove = remove
+        self._loop = asyncio.get_running_loop()
+
+    def kill(self, thread: LoadedThread) -> bool:
+        """An operator's SIGKILL; the thread gets a new worker. Whether there was one to kill."""
+        return self.end(thread, EndKind.KILLED)
+
+    def end(self, thread: LoadedThread, kind: EndKind) -> bool:
+        incarnation = thread.incarnation
+        if incarnation is None:
+            return False
+        incarnation.end_kind = kind
+        incarnation.handle.signal(signal.SIGKILL)
+        return True
+
+    async def restart(self, thread: LoadedThread) -> None:
+        """End the worker in order (its turn is interrupted) and give the thread a new one; releases a quarantine."""
+        thread.deaths.clear()
+        if thread.state is State.QUARANTINED:
+            self._employ(thread)
+        elif thread.incarnation is not None:
+            await self._stop(thread.incarnation)
+
+    async def unload(self, thread: LoadedThread, *, materialize: bool = False) -> None:
+        """Stop the worker for good; the thread is not loaded afterwards."""
+        thread.unloading = True
+        gone = self._loop.create_future()
+        thread.unloaded = lambda: None if gone.done() else gone.set_result(None)
+        if thread.incarnation is not None:
+            await self._stop(thread.incarnation, materialize=materialize)
+        elif thread.state is State.QUARANTINED:
+            thread.move(State.DEAD)
+            self._remove(thread)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(gone, STOP_GRACE_S)
+        self._remove(thread)
+
+    async def stop_all(self, threads: Iterable[LoadedThread]) -> None:
+        incarnations = [thread.incarnation for thread in threads if thread.incarnation is not None]
+        await asyncio.gather(*map(self._stop, incarnations))
+
+    async def _stop(self, incarnation: Incarnation, *, materialize: bool = False) -> None:
+        incarnation.end_kind = EndKind.STOPPED
+        with suppress(RuntimeError):
+            incarnation.thread.move(State.STOPPING)
+        payload = b'{"materialize":true}' if materialize else b"{}"
+        self._hub.send(incarnation.handle.token, Frame.STOP, int(STOP_GRACE_S * 1000), payload)
+        try:
+            await asyncio.wait_for(asyncio.shield(incarnation.handle.exited), STOP_GRACE_S)
+        except TimeoutError:
+            log.warning("worker %d did not stop in time and is killed", incarnation.handle.pid)
+            incarnation.handle.signal(signal.SIGKILL)
+            await asyncio.shield(incarnation.handle.exited)

@@ -1,0 +1,28 @@
+"""What the front answers itself when it cannot serve: one text and one code for each reason."""
+
+from __future__ import annotations
+
+from protocol.rpc import INTERNAL_ERROR, OVERLOADED, RpcError
+from supervisor.launcher import LaunchError
+from supervisor.loaded import LoadedThread
+
+__all__ = ["no_worker", "quarantined", "shutting_down"]
+
+
+def shutting_down() -> RpcError:
+    return RpcError("the server is shutting down", OVERLOADED, {"server_overloaded": "shutting down"})
+
+
+def no_worker(error: LaunchError) -> RpcError:
+    return RpcError(
+        f"no worker process can be started: {error}", OVERLOADED, {"server_overloaded": str(error)}
+    )
+
+
+def quarantined(thread: LoadedThread, window_s: float) -> RpcError:
+    return RpcError(
+        f"thread {thread.id} is quarantined: its worker died {len(thread.deaths)} times within "
+        f"{window_s:g} s, last: {thread.last_end}. "
+        f"Release it with `bulkhead restart {thread.id}`.",
+        INTERNAL_ERROR,
+    )
