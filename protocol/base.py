@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["UNSET", "Absent", "Params", "Wire"]
+__all__ = ["UNSET", "Absent", "NoParams", "OptionalParams", "Params", "Wire"]
 
 UNSET = msgspec.UNSET
 Absent = msgspec.UnsetType
@@ -20,3 +20,11 @@ class Wire(msgspec.Struct, rename="camel", kw_only=True):
 
 class Params(msgspec.Struct, rename="camel", kw_only=True):
     """What a client sends: unknown keys are ignored, an absent optional field is the same as null."""
+
+
+class OptionalParams(Params, kw_only=True):
+    """Params that may be absent or null as a whole, which then have their defaults."""
+
+
+class NoParams(OptionalParams, kw_only=True):
+    """The params of a method that takes none: absent or null, and nothing else."""

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
+from protocol.base import NoParams, OptionalParams
 from protocol.rpc import RpcError
 
 __all__ = ["decode_params"]
@@ -35,8 +36,14 @@ def decode_params(params: msgspec.Raw | None, kind: type[T]) -> T:
         RpcError: -32600, `Invalid request: ` and what is wrong.
     """
     if params is None or params == b"null":
+        if issubclass(kind, OptionalParams):
+            return kind()
         raise RpcError("Invalid request: missing field `params`")
     try:
+        if kind is NoParams:
+            raise RpcError(
+                f"Invalid request: invalid type: {_describe(msgspec.json.decode(params))}, expected unit"
+            )
         return msgspec.json.decode(params, type=kind)
     except msgspec.ValidationError as error:
         raise RpcError(f"Invalid request: {_explain(str(error), params, kind)}") from None
