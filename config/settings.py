@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from config.document import Document
+from config.skills import SkillSwitch
 from config.validation import convert
 from protocol.policy import GranularApproval, SandboxMode
 
@@ -73,6 +74,12 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     web_search: bool | dict[str, Any] | None = None
 
 
+class SkillsTable(msgspec.Struct, frozen=True, kw_only=True):
+    """`[skills]`; its `config` is a list of tables."""
+
+    config: tuple[SkillSwitch, ...] = ()
+
+
 class History(msgspec.Struct, frozen=True, kw_only=True):
     persistence: Literal["save-all", "none"] = "save-all"
     max_bytes: Count | None = None
@@ -135,6 +142,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     project_doc_fallback_filenames: tuple[str, ...] = ()
     project_root_markers: tuple[str, ...] = (".git",)
 
+    skills: SkillsTable = SkillsTable()
     tools: Tools = Tools()
     web_search: Literal["disabled", "cached", "indexed", "live"] | None = None
     features: dict[str, Any] = {}
