@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 
 from protocol.base import NoParams, OptionalParams
-from protocol.rpc import RpcError
+from protocol.rpc import NULL, RpcError
 
 __all__ = ["decode_params"]
 
@@ -35,7 +35,7 @@ def decode_params(params: msgspec.Raw | None, kind: type[T]) -> T:
     Raises:
         RpcError: -32600, `Invalid request: ` and what is wrong.
     """
-    if params is None or params == b"null":
+    if params is None or params == NULL:
         if issubclass(kind, OptionalParams):
             return kind()
         raise RpcError("Invalid request: missing field `params`")

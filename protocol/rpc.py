@@ -89,6 +89,8 @@ Incoming = ClientRequest | ClientNotification | ClientResponse | Unreadable
 
 
 _ABSENT = msgspec.Raw(b"")
+NULL = msgspec.Raw(b"null")
+"""A raw value is equal to raw values only, never to bytes."""
 
 
 class _Envelope(msgspec.Struct):
@@ -144,7 +146,7 @@ def read_line(line: bytes | bytearray) -> Incoming:
 
 
 def _present(raw: msgspec.Raw) -> msgspec.Raw | None:
-    return None if raw in (b"", b"null") else raw
+    return None if raw in (_ABSENT, NULL) else raw
 
 
 def _usable_id(raw: msgspec.Raw) -> bytes | None:
