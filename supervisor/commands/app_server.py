@@ -16,6 +16,7 @@ import uvloop
 from config.errors import ConfigError
 from config.home import find_home
 from supervisor import exit_codes, logs
+from supervisor.commands import generate
 from supervisor.commands.operations import OPERATIONS
 from supervisor.configuration import Configuration, Flags
 from supervisor.control import ControlServer
@@ -38,9 +39,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", "-p", dest="late_profile", metavar="NAME", help="use [profiles.NAME]")
     parser.add_argument("--enable", dest="late_enable", action="append", default=[], metavar="FEATURE")
     parser.add_argument("--disable", dest="late_disable", action="append", default=[], metavar="FEATURE")
+    generate.arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.generate:
+        return generate.run(options)
     if options.listen != "stdio://":
         print(f"unsupported --listen URL `{options.listen}`; expected `stdio://`", file=sys.stderr)
         return exit_codes.USAGE

@@ -1,0 +1,51 @@
+"""`bulkhead app-server generate-ts` and `generate-json-schema`: the protocol for readers of other languages."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from protocol.export.document import document
+from protocol.export.jsonschema import json_files
+from protocol.export.typescript import typescript_files
+from supervisor import exit_codes
+
+__all__ = ["KINDS", "arguments", "run"]
+
+KINDS = {
+    "generate-ts": ("write TypeScript types of the protocol", typescript_files),
+    "generate-json-schema": ("write JSON Schemas of the protocol", json_files),
+}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommands to those of `app-server`."""
+    kinds = parser.add_subparsers(dest="generate", metavar="COMMAND")
+    for name, (summary, _) in KINDS.items():
+        kind = kinds.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        kind.add_argument(
+            "-o",
+            "--out",
+            required=True,
+            type=Path,
+            metavar="DIR",
+            help="folder for the files; made if need be",
+        )
+        kind.add_argument(
+            "--experimental", action="store_true", help="with the experimental methods and fields"
+        )
+
+
+def run(options: argparse.Namespace) -> int:
+    _, make = KINDS[options.generate]
+    files = make(document(experimental=options.experimental))
+    try:
+        for name, text in files.items():
+            path = options.out / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        print(f"bulkhead: {error}", file=sys.stderr)
+        return exit_codes.FAILED
+    return exit_codes.OK
