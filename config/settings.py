@@ -94,6 +94,8 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     restart_limit, restart_window_s: more deaths than this within the window quarantine the thread.
     restart_backoff_ms, restart_backoff_cap_ms: the wait before the second restart, doubled up to the cap.
     credit_bytes: what a worker may have on the way to a client that does not read.
+    unattended_approvals, unattended_after_s: what happens to a question (an approval, say) when no client has been
+        attached to the thread for so long: it waits, it is declined, or its turn is interrupted.
     worker_nice: niceness of workers, so that the front stays quick under load.
     """
 
@@ -105,6 +107,8 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     restart_backoff_ms: Positive = 50
     restart_backoff_cap_ms: Positive = 5_000
     credit_bytes: Positive = 64 * 1024
+    unattended_approvals: Literal["wait", "decline", "interrupt"] = "wait"
+    unattended_after_s: Seconds = 300.0
     worker_nice: Niceness = 10
 
 

@@ -12,7 +12,7 @@ from protocol import rpc
 from protocol.base import Wire
 from protocol.methods import NOTIFICATIONS
 from protocol.session import InitializeParams
-from supervisor.lines import LineReader
+from supervisor.channel import Channel
 from supervisor.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -33,11 +33,10 @@ class Connection:
     def __init__(
         self,
         name: str,
-        read_fd: int,
-        write_fd: int,
+        channel: Channel,
         *,
         on_message: Callable[[Connection, rpc.Incoming], None],
-        on_end: Callable[[Connection], None],
+        on_gone: Callable[[Connection], None],
     ) -> None:
         self.name = name
         self.client: InitializeParams | None = None
@@ -46,13 +45,21 @@ class Connection:
         self._next_request = 0
         self._silenced: frozenset[str] = _EXPERIMENTAL
         self._on_message = on_message
-        self._on_end = on_end
+        self._on_gone = on_gone
         self._ended = False
-        self.outbox = Outbox(write_fd, self._end)
-        self._reader = LineReader(read_fd, on_line=self._line, on_long=self._long_line, on_end=self._end)
+        self.outbox = Outbox(channel.write_fd, self.on_end, channel.frame)
+        self._channel = channel
+        self._inlet = channel.inlet(self, self.outbox.raw)
 
     def start(self) -> None:
-        self._reader.start()
+        self._inlet.start()
+
+    def close(self) -> None:
+        """Let go of its descriptors; nothing is read or written any more."""
+        self._inlet.stop()
+        self.outbox.discard()
+        self.outbox.close()
+        self._channel.close()
 
     @property
     def initialized(self) -> bool:
@@ -70,7 +77,7 @@ class Connection:
 
     # --- in ------------------------------------------------------------------------------------------
 
-    def _line(self, line: bytes) -> None:
+    def on_line(self, line: bytes) -> None:
         message = rpc.read_line(line)
         if isinstance(message, rpc.Unreadable):
             log.error("a line of the client was not understood: %s", message.reason)
@@ -79,20 +86,20 @@ class Connection:
             return
         self._on_message(self, message)
         if self.outbox.queued > PAUSE_BYTES:
-            self._reader.pause()
-            self.outbox.when_below(RESUME_BYTES, self._reader.resume)
+            self._inlet.pause()
+            self.outbox.when_below(RESUME_BYTES, self._inlet.resume)
 
-    def _long_line(self, head: bytes, tail: bytes) -> None:
+    def on_long(self, head: bytes, tail: bytes) -> None:
         identity = rpc.id_of_ends(head, tail)
         log.error("a line of the client was longer than the limit")
         if identity is not None:
             self.reply_error(identity, rpc.RpcError("Invalid request: the line is longer than 64 MiB"))
 
-    def _end(self) -> None:
+    def on_end(self) -> None:
         if not self._ended:
             self._ended = True
-            self._reader.stop()
-            self._on_end(self)
+            self._inlet.stop()
+            self._on_gone(self)
 
     # --- out -----------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from rollouts.errors import RolloutError
 from rollouts.ids import canonical_id, new_id
 from supervisor.broker import Broker
 from supervisor.catalog import Catalog
+from supervisor.channel import Channel
 from supervisor.configuration import Configuration
 from supervisor.connection import Connection
 from supervisor.handlers.handshake import user_agent
@@ -84,11 +85,9 @@ class Front:
         self.nursery.start()
         self.watchdog.start()
 
-    def attach(
-        self, name: str, read_fd: int, write_fd: int, gone: Callable[[Connection], None]
-    ) -> Connection:
+    def attach(self, name: str, channel: Channel, gone: Callable[[Connection], None]) -> Connection:
         """A new client; `gone` is called when it has closed its end. It may still read: see `detach`."""
-        connection = Connection(name, read_fd, write_fd, on_message=self._message, on_end=gone)
+        connection = Connection(name, channel, on_message=self._message, on_gone=gone)
         self.connections.add(connection)
         connection.start()
         return connection
@@ -98,11 +97,15 @@ class Front:
         self.connections.discard(connection)
         self.supervisor.forget(connection)
 
-    async def settle(self) -> None:
-        """Wait, not for ever, until what clients have asked so far is answered."""
+    async def settle(self, connection: Connection | None = None) -> None:
+        """Wait, not for ever, until what clients (or this one) have asked so far is answered."""
         deadline = asyncio.get_running_loop().time() + SETTLE_S
         while asyncio.get_running_loop().time() < deadline:
-            waiting = any(thread.pending for thread in self.supervisor.threads.values())
+            waiting = any(
+                connection is None or pending.connection is connection
+                for thread in self.supervisor.threads.values()
+                for pending in thread.pending.values()
+            )
             if not waiting and not self.catalog.busy and not self._lanes and not self._tasks:
                 return
             await asyncio.sleep(SETTLE_LOOK_S)
@@ -157,7 +160,7 @@ class Front:
         elif isinstance(message, rpc.ClientResponse):
             asked = connection.answered(message)
             if asked is not None:
-                self.supervisor.answer(*asked, message)
+                self.supervisor.questions.answer(*asked, message)
 
     def _request(self, connection: Connection, request: rpc.ClientRequest) -> None:
         row = METHODS.get(request.method) or UNSUPPORTED.get(request.method)

@@ -21,7 +21,7 @@ class LineReader:
     """Reads a descriptor and hands over one line at a time.
 
     `on_line` gets the bytes without the newline; `on_long` gets both ends of a line that was too long; `on_end` is
-    called once at the end of the input.
+    called once at the end of the input. `first` is what has been read already.
     """
 
     def __init__(
@@ -32,10 +32,12 @@ class LineReader:
         on_long: Callable[[bytes, bytes], None],
         on_end: Callable[[], None],
         limit: int = MAX_LINE_BYTES,
+        first: bytes = b"",
     ) -> None:
         self._fd = fd
         self._on_line, self._on_long, self._on_end = on_line, on_long, on_end
         self._limit = limit
+        self._first = first
         self._loop = asyncio.get_running_loop()
         self._parts: list[bytes] = []
         self._size = 0
@@ -46,6 +48,8 @@ class LineReader:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
+        if self._first:
+            self._loop.call_soon(self.feed, self._first)
         try:
             self._loop.add_reader(self._fd, self._readable)
         except (PermissionError, OSError):

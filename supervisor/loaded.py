@@ -16,7 +16,7 @@ from supervisor.states import End, EndKind, State, transition
 if TYPE_CHECKING:
     from supervisor.connection import Connection
 
-__all__ = ["Facts", "Incarnation", "LoadedThread", "Pending", "Turn"]
+__all__ = ["Facts", "Incarnation", "LoadedThread", "Pending", "Question", "Turn"]
 
 IDLE_STATUS = b'{"type":"idle"}'
 
@@ -35,6 +35,14 @@ class Facts(msgspec.Struct, rename="camel", kw_only=True):
 class Turn(msgspec.Struct, frozen=True):
     id: str
     started_at_ms: int
+
+
+class Question(msgspec.Struct):
+    """A server request without an answer, and its id on each connection."""
+
+    method: str
+    params: bytes
+    identities: dict[Connection, int] = msgspec.field(default_factory=dict)
 
 
 class Pending(msgspec.Struct):
@@ -81,8 +89,10 @@ class LoadedThread:
         self.status: bytes = IDLE_STATUS
         self.turn: Turn | None = None
         self.pending: dict[int, Pending] = {}
-        self.asked: dict[int, tuple[str, bytes, dict[Connection, int]]] = {}
-        """Open server requests: worker's key -> method, params, id on each connection."""
+        self.attendance = 0
+        """How often a client has attached."""
+        self.asked: dict[int, Question] = {}
+        """Open server requests, by the worker's key."""
         self.deaths: deque[float] = deque()
         self.last_end: End | None = None
         self.restarts = 0

@@ -31,8 +31,13 @@ Done = Callable[[], None]
 
 
 class Outbox:
-    def __init__(self, fd: int, lost: Callable[[], None]) -> None:
+    """`frame` is what lines become on the wire, if not themselves."""
+
+    def __init__(
+        self, fd: int, lost: Callable[[], None], frame: Callable[[bytes], bytes] | None = None
+    ) -> None:
         self._fd = fd
+        self._frame = frame
         self._lost = lost
         self._loop = asyncio.get_running_loop()
         self._control: deque[bytes] = deque()
@@ -59,6 +64,11 @@ class Outbox:
             os.set_blocking(fd, False)
 
     def control(self, line: bytes) -> None:
+        """A line that belongs to no thread."""
+        self.raw(line if self._frame is None else self._frame(line))
+
+    def raw(self, line: bytes) -> None:
+        """Bytes that are framed already."""
         if self._broken:
             return
         self._control.append(line)
@@ -70,6 +80,8 @@ class Outbox:
             if done is not None:
                 done()
             return
+        if self._frame is not None:
+            lines = self._frame(lines)
         queue = self._lanes.get(lane)
         if queue is None:
             queue = self._lanes[lane] = deque()

@@ -15,9 +15,9 @@ from collections.abc import Callable
 import msgspec
 
 from protocol.link import Frame, Record, TornRecord, records
-from supervisor import obituary
 from supervisor.hub import Hub
 from supervisor.loaded import Facts, Incarnation, LoadedThread, Turn
+from supervisor.questions import Questions
 from supervisor.states import State
 
 __all__ = ["Relay"]
@@ -35,8 +35,11 @@ _LOADING = frozenset({"thread/start", "thread/resume"})
 class Relay:
     """`credit_bytes` is a worker's window; `dismiss` gets a thread whose first command was refused."""
 
-    def __init__(self, hub: Hub, credit_bytes: int, dismiss: Callable[[LoadedThread], None]) -> None:
+    def __init__(
+        self, hub: Hub, questions: Questions, credit_bytes: int, dismiss: Callable[[LoadedThread], None]
+    ) -> None:
         self._hub = hub
+        self._questions = questions
         self._credit_bytes = credit_bytes
         self._dismiss = dismiss
         self._loop = asyncio.get_running_loop()
@@ -99,10 +102,9 @@ class Relay:
             thread.status = body
         elif kind == Record.REQUEST:
             method, _, params = body.partition(b"\n")
-            identities = {c: c.ask(thread, key, method.decode(), params) for c in thread.subscribers}
-            thread.asked[key] = (method.decode(), params, identities)
+            self._questions.ask(thread, key, method.decode(), params)
         elif kind == Record.RESOLVED:
-            self.resolved(thread, key)
+            self._questions.resolved(thread, key)
         elif kind == Record.FACTS:
             thread.facts = msgspec.json.decode(body, type=Facts)
         self._release(incarnation, size)
@@ -138,6 +140,8 @@ class Relay:
         succeeded = not line.startswith(b'{"error"')
         if pending.connection is not None:
             pending.connection.outbox.push(thread.id, line, lambda: self._release(incarnation, size))
+            if succeeded and pending.command.method == "thread/resume":
+                self._questions.repeat(thread, pending.connection)
         else:
             self._release(incarnation, size)
         if pending.command.method in _LOADING and not thread.loaded:
@@ -165,11 +169,3 @@ class Relay:
         if incarnation.owed and incarnation.thread.incarnation is incarnation:
             self._hub.send(incarnation.handle.token, Frame.CREDIT, incarnation.owed)
             incarnation.owed = 0
-
-    def resolved(self, thread: LoadedThread, key: int) -> None:
-        asked = thread.asked.pop(key, None)
-        if asked is None:
-            return
-        for connection, identity in asked[2].items():
-            connection.asked.pop(identity, None)
-            connection.notify("serverRequest/resolved", obituary.resolved(thread.id, identity), thread.id)

@@ -29,6 +29,7 @@ from supervisor.hub import Hub
 from supervisor.launcher import Exit, Handle, LaunchError
 from supervisor.loaded import Incarnation, LoadedThread, Pending
 from supervisor.nursery import Nursery
+from supervisor.questions import Questions
 from supervisor.relay import Relay
 from supervisor.runtime import RuntimeDirectory
 from supervisor.states import End, EndKind, State
@@ -56,7 +57,8 @@ class Supervisor:
         self._broker = broker
         self._loop = asyncio.get_running_loop()
         self.endings = Endings(hub, employ=self._employ, remove=self.remove)
-        self.relay = Relay(hub, settings.credit_bytes, self._dismiss)
+        self.questions = Questions(hub, settings, self._interrupt)
+        self.relay = Relay(hub, self.questions, settings.credit_bytes, self._dismiss)
         self._keys = itertools.count(1)
         self._loads = itertools.count(1)
         self._burials: set[asyncio.Task[None]] = set()
@@ -75,7 +77,8 @@ class Supervisor:
         self.command(thread, command, connection)
         self._employ(thread)
 
-    def command(self, thread: LoadedThread, command: Command, connection: Connection) -> None:
+    def command(self, thread: LoadedThread, command: Command, connection: Connection | None) -> None:
+        """Pass a command on; without a connection nobody is told the answer."""
         if self._closing:
             self._refuse(Pending(0, command, connection), refusals.shutting_down())
             return
@@ -94,31 +97,22 @@ class Supervisor:
         if connection in thread.subscribers:
             return
         thread.subscribers.add(connection)
-        for key, (method, params, identities) in thread.asked.items():
-            identities[connection] = connection.ask(thread, key, method, params)
+        thread.attendance += 1
 
     def forget(self, connection: Connection) -> None:
         """A client is gone; its threads go on for the others."""
         for thread in self.threads.values():
-            thread.subscribers.discard(connection)
-            for _, _, identities in thread.asked.values():
-                identities.pop(connection, None)
+            if connection in thread.subscribers:
+                thread.subscribers.discard(connection)
+                self.questions.left(thread, connection)
             for pending in thread.pending.values():
                 if pending.connection is connection:
                     pending.connection = None
 
-    def answer(self, thread: LoadedThread, key: int, response: rpc.ClientResponse) -> None:
-        """A client answered a server request: the first answer counts, the worker tells the others."""
-        asked = thread.asked.get(key)
-        if asked is None or thread.incarnation is None:
-            return
-        raw = response.result
-        payload = (
-            b'{"error":' + bytes(response.error or b"{}") + b"}"
-            if raw is None
-            else b'{"result":' + raw + b"}"
-        )
-        self._hub.send(thread.incarnation.handle.token, Frame.ANSWER, key, payload)
+    def _interrupt(self, thread: LoadedThread) -> None:
+        params = _encode({"threadId": thread.id, "turnId": ""})
+        command = Command(id=msgspec.Raw(b"0"), method="turn/interrupt", params=msgspec.Raw(params))
+        self.command(thread, command, None)
 
     # --- births -------------------------------------------------------------------------------------------
 
@@ -196,7 +190,7 @@ class Supervisor:
         if thread.turn is not None:
             await self._say_the_end(thread, incarnation, end)
         for key in list(thread.asked):
-            self.relay.resolved(thread, key)
+            self.questions.resolved(thread, key)
         with suppress(FileNotFoundError):
             os.unlink(incarnation.log_path)
         self._what_next(thread, end)

@@ -10,28 +10,36 @@ import os
 import resource
 import signal
 import sys
+from types import ModuleType
 
 import uvloop
 
 from config.errors import ConfigError
 from config.home import find_home
 from supervisor import exit_codes, logs
-from supervisor.commands import generate
+from supervisor.commands import app_server_proxy, generate
 from supervisor.commands.operations import OPERATIONS
 from supervisor.configuration import Configuration, Flags
 from supervisor.control import ControlServer
 from supervisor.front import Front
+from supervisor.listeners import options as listeners
+from supervisor.listeners.address import ListenError
+from supervisor.listeners.bearer import BearerError
+from supervisor.listeners.stdio import StdioListener
 from supervisor.runtime import RuntimeDirectory, UnsafeRuntimeDirectory
 from supervisor.version import VERSION
 
 log = logging.getLogger("bulkhead")
 
+addresses = logging.getLogger("bulkhead.listeners.addresses")
+addresses.setLevel(logging.INFO)  # always said: with port 0 nobody could find the server otherwise
+
+TOOLS: tuple[ModuleType, ...] = (app_server_proxy, generate)
+"""Commands below this one: modules whose `arguments` adds parsers with `tool` set to the module, and whose `run` runs."""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--listen", default="stdio://", metavar="URL", help="where clients come from (stdio://)"
-    )
-    parser.add_argument("--stdio", action="store_true", help="the same as --listen stdio://")
+    listeners.add_arguments(parser)
     parser.add_argument(
         "-c", "--config", dest="late_config", action="append", default=[], metavar="KEY=VALUE",
         help="override a setting; the value is TOML",
@@ -39,35 +47,45 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", "-p", dest="late_profile", metavar="NAME", help="use [profiles.NAME]")
     parser.add_argument("--enable", dest="late_enable", action="append", default=[], metavar="FEATURE")
     parser.add_argument("--disable", dest="late_disable", action="append", default=[], metavar="FEATURE")
-    generate.arguments(parser)
+    parser.set_defaults(tool=None)
+    tools = parser.add_subparsers(metavar="COMMAND")
+    for module in TOOLS:
+        module.arguments(tools)
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.generate:
-        return generate.run(options)
-    if options.listen != "stdio://":
-        print(f"unsupported --listen URL `{options.listen}`; expected `stdio://`", file=sys.stderr)
-        return exit_codes.USAGE
+    if options.tool is not None:
+        tool: ModuleType = options.tool
+        code: int = tool.run(options)
+        return code
     logs.set_up()
     try:
+        home = find_home(os.environ)
+        listening = listeners.chosen(options, home)
         flags = Flags(
             overrides=(*options.config, *options.late_config),
             profile=options.late_profile or options.profile,
             enable=(*options.enable, *options.late_enable),
             disable=(*options.disable, *options.late_disable),
         )
-        configuration = Configuration(find_home(os.environ), flags)
+        configuration = Configuration(home, flags)
         runtime = RuntimeDirectory()
     except ConfigError as error:
         print(f"bulkhead: {error}", file=sys.stderr)
         return exit_codes.CONFIG
+    except (ListenError, BearerError) as error:
+        print(f"bulkhead: {error}", file=sys.stderr)
+        return exit_codes.USAGE
     except (OSError, UnsafeRuntimeDirectory) as error:
         print(f"bulkhead: {error}", file=sys.stderr)
         return exit_codes.FAILED
     try:
         _raise_limits()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(configuration, runtime))
+            runner.run(_serve(configuration, runtime, listening))
+    except ListenError as error:
+        print(f"bulkhead: {error}", file=sys.stderr)
+        return exit_codes.FAILED
     finally:
         runtime.remove()
     return exit_codes.OK
@@ -80,7 +98,9 @@ def _raise_limits() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold credentials
 
 
-async def _serve(configuration: Configuration, runtime: RuntimeDirectory) -> None:
+async def _serve(
+    configuration: Configuration, runtime: RuntimeDirectory, listening: listeners.Listening
+) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -89,15 +109,25 @@ async def _serve(configuration: Configuration, runtime: RuntimeDirectory) -> Non
     runtime.describe(home=configuration.home, argv=sys.argv, version=VERSION)
     control = ControlServer(front, runtime.control_socket, OPERATIONS)
     # The protocol's descriptors are ours alone: a stray print anywhere goes to stderr instead.
-    read_fd, write_fd = os.dup(0), os.dup(1)
+    stdio = os.dup(0), os.dup(1)
     os.dup2(2, 1)
     front.start()
     await control.start()
-    connection = front.attach("stdio", read_fd, write_fd, lambda _: stopped.set())
-    gc.freeze()
-    await stopped.wait()
-    await control.close()
-    # A script may write its requests, close its end, and read the answers then.
-    await front.settle()
-    await front.close()
-    connection.outbox.close()
+    opened: list[listeners.Listener] = []
+    try:
+        # Who started us on a pipe owns us: its end is the server's, whoever else is attached.
+        opened = listeners.open_listeners(front, listening, stdio, stopped.set)
+        for listener in opened:
+            if not isinstance(listener, StdioListener):
+                addresses.info("listening: %s", listener.url)
+        gc.freeze()
+        await stopped.wait()
+    finally:
+        for listener in opened:
+            listener.close()
+        await control.close()
+        # A script may write its requests, close its end, and read the answers then.
+        await front.settle()
+        await front.close()
+        for listener in opened:
+            listener.let_go()

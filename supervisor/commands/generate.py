@@ -6,24 +6,20 @@ import argparse
 import sys
 from pathlib import Path
 
-from protocol.export.document import document
-from protocol.export.jsonschema import json_files
-from protocol.export.typescript import typescript_files
 from supervisor import exit_codes
 
 __all__ = ["KINDS", "arguments", "run"]
 
 KINDS = {
-    "generate-ts": ("write TypeScript types of the protocol", typescript_files),
-    "generate-json-schema": ("write JSON Schemas of the protocol", json_files),
+    "generate-ts": "write TypeScript types of the protocol",
+    "generate-json-schema": "write JSON Schemas of the protocol",
 }
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def arguments(tools: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommands to those of `app-server`."""
-    kinds = parser.add_subparsers(dest="generate", metavar="COMMAND")
-    for name, (summary, _) in KINDS.items():
-        kind = kinds.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    for name, summary in KINDS.items():
+        kind = tools.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         kind.add_argument(
             "-o",
             "--out",
@@ -35,10 +31,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         kind.add_argument(
             "--experimental", action="store_true", help="with the experimental methods and fields"
         )
+        kind.set_defaults(tool=sys.modules[__name__], kind=name)
 
 
 def run(options: argparse.Namespace) -> int:
-    _, make = KINDS[options.generate]
+    # Every start of a server passes this module: the exporter is imported by those who export.
+    from protocol.export.document import document  # noqa: PLC0415
+    from protocol.export.jsonschema import json_files  # noqa: PLC0415
+    from protocol.export.typescript import typescript_files  # noqa: PLC0415
+
+    make = typescript_files if options.kind == "generate-ts" else json_files
     files = make(document(experimental=options.experimental))
     try:
         for name, text in files.items():

@@ -1,0 +1,74 @@
+"""The first exchange with a websocket client: who it is, where it comes from, or whether it only asks how we are.
+
+`GET /healthz` and `GET /readyz` are answered 200 as soon as the server listens. A request with an `Origin` comes from
+a page in a browser, which has no business here: 403.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from http import HTTPStatus
+
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+
+from supervisor.lines import MAX_LINE_BYTES
+from supervisor.listeners.bearer import Bearer, Refusal
+
+__all__ = ["shake_hands"]
+
+HANDSHAKE_S = 10.0
+"""A client that takes longer to say what it wants is let go; the websockets library allows as much."""
+READ_BYTES = 16 * 1024
+PROBES = frozenset({"/healthz", "/readyz"})
+
+
+async def shake_hands(
+    peer: socket.socket, first: bytes, bearer: Bearer | None, *, full: bool
+) -> ServerProtocol | None:
+    """The protocol of a client that was let in; None for one that was answered and is to be closed.
+
+    Raises:
+        OSError: it went away.
+    """
+    protocol = ServerProtocol(max_size=MAX_LINE_BYTES)
+    try:
+        async with asyncio.timeout(HANDSHAKE_S):
+            request = await _request(peer, first, protocol)
+            if request is not None:
+                protocol.send_response(_answer(protocol, request, bearer, full=full))
+            for data in protocol.data_to_send():
+                await asyncio.get_running_loop().sock_sendall(peer, data)
+    except TimeoutError:
+        return None
+    return None if protocol.close_expected() or request is None else protocol
+
+
+async def _request(peer: socket.socket, first: bytes, protocol: ServerProtocol) -> Request | None:
+    loop = asyncio.get_running_loop()
+    data = first or await loop.sock_recv(peer, READ_BYTES)
+    while data:
+        protocol.receive_data(data)
+        for event in protocol.events_received():
+            assert isinstance(event, Request)
+            return event
+        if protocol.handshake_exc is not None:
+            return None
+        data = await loop.sock_recv(peer, READ_BYTES)
+    return None
+
+
+def _answer(protocol: ServerProtocol, request: Request, bearer: Bearer | None, *, full: bool) -> Response:
+    if "Origin" in request.headers:
+        return protocol.reject(HTTPStatus.FORBIDDEN, "")
+    if request.path in PROBES:
+        return protocol.reject(HTTPStatus.OK, "")
+    if bearer is not None:
+        try:
+            bearer.check(request.headers.get("Authorization"))
+        except Refusal as refusal:
+            return protocol.reject(HTTPStatus.UNAUTHORIZED, str(refusal))
+    if full:
+        return protocol.reject(HTTPStatus.SERVICE_UNAVAILABLE, "server_overloaded: too many clients")
+    return protocol.accept(request)

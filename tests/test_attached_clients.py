@@ -1,0 +1,128 @@
+"""Several clients on one thread: all hear it, each question is asked of all, one answer counts."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from protocol_client import ProtocolClient
+from running_server import LOOK_S, Marked, RunningServer
+
+ASK = {"sandbox": "workspace-write", "approvalPolicy": "on-request"}
+ESCALATE = "!run-escalated echo ran > ran.txt\n!then\n!say done"
+APPROVAL = "item/commandExecution/requestApproval"
+PATIENCE_S = 30.0
+
+
+class Attached:
+    """A server with a unix socket beside its stdio, and clients on it."""
+
+    def __init__(self, first: RunningServer, marked: Marked, path: Path, stack: ExitStack) -> None:
+        self.first = first
+        self._marked = marked
+        self._path = path
+        self._stack = stack
+
+    def another(self, **capabilities: object) -> ProtocolClient:
+        argv = [sys.executable, "-P", "-m", "supervisor", "app-server", "proxy", "--sock", str(self._path)]
+        client = ProtocolClient(argv, env=self._marked.env, timeout=PATIENCE_S)
+        self._stack.enter_context(client)
+        client.initialize(experimentalApi=True, **capabilities)
+        return client
+
+
+@pytest.fixture
+def attached(server, marked, tmp_path) -> Iterator:
+    path = tmp_path / "server.sock"
+    with ExitStack() as stack:
+
+        def start(*arguments: str) -> Attached:
+            first = server("--stdio", "--listen", f"unix://{path}", *arguments)
+            return Attached(first, marked, path, stack)
+
+        yield start
+
+
+def resume(client: ProtocolClient, thread: str) -> None:
+    client.request("thread/resume", {"threadId": thread, "excludeTurns": True})
+
+
+def decide(client: ProtocolClient, decision: str) -> None:
+    question = client.wait_for(APPROVAL)
+    client.respond(question.message["id"], {"decision": decision})
+
+
+def test_what_one_client_starts_all_attached_hear(attached):
+    clients = attached()
+    second = clients.another(optOutNotificationMethods=["item/agentMessage/delta"])
+    stranger = clients.another()
+    thread = clients.first.start_thread()
+    clients.first.turn(thread, "!say a thread can be resumed when it has had a turn")
+    resume(second, thread)
+    clients.first.turn(thread, "!say one two three")
+    ended = second.wait_for("turn/completed")
+    assert ended.params["turn"]["status"] == "completed"
+    heard = [line.method for line in second.received()]
+    assert "item/completed" in heard
+    assert "item/agentMessage/delta" not in heard
+    assert "item/agentMessage/delta" in [line.method for line in clients.first.received()]
+    assert not [line for line in stranger.received() if (line.method or "").startswith(("item/", "turn/"))]
+
+
+def test_a_question_is_repeated_to_who_attaches_and_the_first_answer_counts(attached, workspace):
+    clients = attached()
+    thread = clients.first.start_thread(**ASK)
+    turn = clients.first.begin_turn(thread, ESCALATE)
+    asked = clients.first.wait_for(APPROVAL)
+    second = clients.another()
+    resume(second, thread)
+    again = second.wait_for(APPROVAL)
+    assert again.params == asked.params
+    # After the answer to thread/resume: a client knows the thread by then.
+    answered = next(line for line in second.received() if "turnsBackwardsCursor" in str(line.message))
+    assert answered.index < again.index
+    second.respond(again.message["id"], {"decision": "accept"})
+    for client, question in ((clients.first, asked), (second, again)):
+        resolved = client.wait_for("serverRequest/resolved")
+        assert resolved.params == {"threadId": thread, "requestId": question.message["id"]}
+    clients.first.respond(asked.message["id"], {"decision": "cancel"})  # too late
+    assert clients.first.end_of(turn)["status"] == "completed"
+    assert (workspace / "ran.txt").read_text() == "ran\n"
+
+
+def test_a_turn_goes_on_without_its_client_and_waits_for_the_next(attached, workspace):
+    clients = attached()
+    second = clients.another()
+    thread = second.request("thread/start", {"cwd": str(workspace), **ASK})["thread"]["id"]
+    second.request("turn/start", {"threadId": thread, "input": [{"type": "text", "text": ESCALATE}]})
+    second.wait_for(APPROVAL)
+    second.close()
+    third = clients.another()
+    resume(third, thread)
+    decide(third, "accept")
+    assert third.wait_for("turn/completed").params["turn"]["status"] == "completed"
+
+
+@pytest.mark.parametrize(("policy", "status"), [("decline", "completed"), ("interrupt", "interrupted")])
+def test_nobody_is_there_to_answer(attached, workspace, policy, status):
+    clients = attached(
+        "-c", f"bulkhead.unattended_approvals={policy}", "-c", "bulkhead.unattended_after_s=0.05"
+    )
+    second = clients.another()
+    thread = second.request("thread/start", {"cwd": str(workspace), **ASK})["thread"]["id"]
+    second.request("turn/start", {"threadId": thread, "input": [{"type": "text", "text": ESCALATE}]})
+    second.wait_for(APPROVAL)
+    second.close()
+    # Reading does not attach, and no event reaches who is not attached.
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        read = clients.first.request("thread/read", {"threadId": thread, "includeTurns": True})
+        if read["thread"]["status"]["type"] == "idle":
+            break
+        time.sleep(LOOK_S)
+    assert [turn["status"] for turn in read["thread"]["turns"]] == [status]
+    assert not (workspace / "ran.txt").exists()
