@@ -159,6 +159,7 @@ def test_3_a_command_is_never_run_twice_whenever_its_worker_dies(server, workspa
     client = server(*MANY_DEATHS)
     threads = [client.start_thread() for _ in range(12)]
     workers = [client.worker(thread) for thread in threads]
+    os.kill(workers[0], signal.SIGSTOP)  # so one certainly dies before it takes its command
     starts = []
     for number, (thread, worker) in enumerate(zip(threads, workers, strict=True)):
         script = f"!run echo ran >> ran{number}.txt\n!then\n!say done"
