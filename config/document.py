@@ -16,25 +16,40 @@ import tomli
 from config.errors import InvalidOverrideError, MalformedConfigError, ProfileNotFoundError
 from config.positions import Path, Position, positions_of, split_key
 
-__all__ = ["CONFIG_FILE", "Document", "Layer", "Origin", "load_document", "parse_override"]
+__all__ = [
+    "CONFIG_FILE",
+    "SYSTEM_FILE",
+    "Document",
+    "Layer",
+    "Origin",
+    "load_document",
+    "parse_override",
+    "read_layer",
+]
 
 CONFIG_FILE = "config.toml"
+SYSTEM_FILE = "/etc/codex/config.toml"
+"""What the machine's administrator sets for all users; the weakest layer. It need not exist."""
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where a layer comes from. `file` is set for `user` and `profile`, `profile` for `profile`."""
+    """Where a layer comes from. `file` is set for all that are files, `profile` for `profile`."""
 
-    kind: Literal["user", "profile", "flags", "request"]
+    kind: Literal["system", "user", "profile", "project", "flags", "request"]
     file: str | None = None
     profile: str | None = None
 
 
 class Layer(msgspec.Struct, frozen=True):
-    """`positions` hold the place of each value in the file, by the path within `values`."""
+    """`positions` hold the place of each value in the file, by the path within `values`.
+
+    A layer that is `disabled` (the reason) is shown to clients and counts for nothing.
+    """
 
     origin: Origin
     values: dict[str, Any]
     positions: dict[Path, Position] = {}
+    disabled: str | None = None
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -45,14 +60,15 @@ class Document(msgspec.Struct, frozen=True):
     def merged(self) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for layer in self.layers:
-            _merge(values, layer.values)
+            if layer.disabled is None:
+                _merge(values, layer.values)
         return values
 
     def layer_of(self, path: Path) -> Layer | None:
         """The strongest layer that says something about `path`, or about a container of it."""
         for length in range(len(path), 0, -1):
             for layer in reversed(self.layers):
-                if _holds(layer.values, path[:length]):
+                if layer.disabled is None and _holds(layer.values, path[:length]):
                     return layer
         return None
 
@@ -89,8 +105,9 @@ def load_document(
     profile: str | None = None,
     enable: Iterable[str] = (),
     disable: Iterable[str] = (),
+    system: str = SYSTEM_FILE,
 ) -> Document:
-    """`<home>/config.toml` (which may be missing), then the profile, then the flags.
+    """The file `system`, `<home>/config.toml` (both may be missing), then the profile, then the flags.
 
     `overrides` are the arguments of `-c`, `enable` and `disable` names of features. A profile is
     `<home>/NAME.config.toml` or the table `[profiles.NAME]`; without `profile` the file's own key `profile`
@@ -101,8 +118,8 @@ def load_document(
     :raises ProfileNotFoundError: there is no profile of that name.
     """
     file = os.path.join(home, CONFIG_FILE)
-    base = _read(file, Origin("user", file))
-    layers = [] if base is None else [base]
+    base = read_layer(file, Origin("user", file))
+    layers = [layer for layer in (read_layer(system, Origin("system", system)), base) if layer is not None]
     chosen = profile or (base.values.get("profile") if base else None)
     if isinstance(chosen, str) and chosen:
         layers.append(_profile(home, base, chosen))
@@ -175,7 +192,11 @@ def _holds(values: Any, path: Path) -> bool:
     return True
 
 
-def _read(file: str, origin: Origin) -> Layer | None:
+def read_layer(file: str, origin: Origin) -> Layer | None:
+    """The file as a layer, None if it is not there.
+
+    :raises MalformedConfigError: it is no TOML or cannot be read.
+    """
     try:
         with open(file, "rb") as stream:
             text = stream.read().decode()
@@ -195,7 +216,7 @@ def _read(file: str, origin: Origin) -> Layer | None:
 def _profile(home: str, base: Layer | None, name: str) -> Layer:
     file = os.path.join(home, f"{name}.{CONFIG_FILE}")
     if os.sep not in name:
-        own = _read(file, Origin("profile", file, name))
+        own = read_layer(file, Origin("profile", file, name))
         if own is not None:
             return own
     profiles = base.values.get("profiles") if base else None

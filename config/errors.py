@@ -7,15 +7,19 @@
     ├── InvalidSettingError        a key we understand holds something else than it should
     ├── ProfileNotFoundError       `--profile NAME` without such a profile
     ├── ProviderNotFoundError      `model_provider` names none of the providers
-    └── InvalidCursorError         a page of `model/list` that does not exist
+    ├── InvalidCursorError         a page of a list that does not exist
+    └── ConfigWriteError           a write that is refused; the file is as it was
 
 `str(error)` is what a client reads (after `failed to load configuration: `) and what the command line prints.
 """
 
 from __future__ import annotations
 
+from protocol.configuration import ConfigWriteErrorCode
+
 __all__ = [
     "ConfigError",
+    "ConfigWriteError",
     "HomeError",
     "InvalidCursorError",
     "InvalidOverrideError",
@@ -86,3 +90,11 @@ class ProviderNotFoundError(ConfigError):
 
 class InvalidCursorError(ConfigError):
     pass
+
+
+class ConfigWriteError(ConfigError):
+    """`code` is what clients tell the refusals apart by."""
+
+    def __init__(self, text: str, code: ConfigWriteErrorCode = "configValidationError") -> None:
+        super().__init__(text)
+        self.code: ConfigWriteErrorCode = code

@@ -12,7 +12,7 @@ from bisect import bisect_right
 import msgspec
 import tomli
 
-__all__ = ["Path", "Position", "positions_of", "split_key"]
+__all__ = ["Path", "Position", "Section", "positions_of", "sections_of", "split_key"]
 
 Path = tuple[str | int, ...]
 """Keys from the top, with the index where the container is an array."""
@@ -23,6 +23,18 @@ class Position(msgspec.Struct, frozen=True):
 
     line: int
     column: int
+
+
+class Section(msgspec.Struct, frozen=True):
+    """A header and the pairs below it. `path` has indices below arrays of tables.
+
+    `header` and `last` are lines, from 1: that of the header (0 before all headers) and the last one that belongs to a
+    pair, or the header's if there is none.
+    """
+
+    path: Path
+    header: int
+    last: int
 
 
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
@@ -46,6 +58,7 @@ class _Scanner:
         self.starts = [0, *(m.end() for m in re.finditer("\n", text))]
         self.found: dict[Path, Position] = {}
         self.tables: dict[Path, int] = {}
+        self.sections = [Section((), 0, 0)]
 
     def skip(self, pattern: re.Pattern[str]) -> None:
         match = pattern.match(self.text, self.at)
@@ -56,7 +69,7 @@ class _Scanner:
         return self.text.startswith(literal, self.at)
 
     def note(self, path: Path, offset: int) -> None:
-        line = bisect_right(self.starts, offset)
+        line = self.line(offset)
         self.found.setdefault(path, Position(line, offset - self.starts[line - 1] + 1))
 
     def key(self) -> list[str]:
@@ -82,6 +95,13 @@ class _Scanner:
                 path = (*path, self.tables[path])
         return path
 
+    def line(self, offset: int) -> int:
+        return bisect_right(self.starts, offset)
+
+    def open_section(self, path: Path) -> None:
+        here = self.line(self.at)
+        self.sections.append(Section(path, here, here))
+
     def document(self) -> None:
         prefix: Path = ()
         self.skip(_BLANK)
@@ -95,6 +115,7 @@ class _Scanner:
                 prefix = (*array, self.tables[array])
                 self.note(array, start)
                 self.note(prefix, start)
+                self.open_section(prefix)
                 self.at += 2
             elif self.peek("["):
                 self.at += 1
@@ -102,9 +123,11 @@ class _Scanner:
                 prefix = self.resolve(self.key())
                 for depth in range(1, len(prefix) + 1):
                     self.note(prefix[:depth], start)
+                self.open_section(prefix)
                 self.at += 1
             else:
                 self.pair(prefix)
+                self.sections[-1] = msgspec.structs.replace(self.sections[-1], last=self.line(self.at - 1))
             self.skip(_BLANK)
 
     def pair(self, prefix: Path) -> None:
@@ -150,6 +173,13 @@ def _unquote(quoted: str) -> str:
     value = tomli.loads(f"k = {quoted}")["k"]
     assert isinstance(value, str)
     return value
+
+
+def sections_of(text: str) -> list[Section]:
+    """The sections of `text` (valid TOML) in their order; the first is the part before all headers."""
+    scanner = _Scanner(text.replace("\r\n", "\n"))
+    scanner.document()
+    return scanner.sections
 
 
 def positions_of(text: str) -> dict[Path, Position]:

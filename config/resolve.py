@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from config.document import Document
+from config.document import Document, Layer
 from config.errors import MalformedConfigError
 from config.models import ModelInfo, Verbosity, default_model, find_model
 from config.project_docs import load_project_docs
+from config.projects import with_project_layers
 from config.providers import ProviderEndpoint, find_provider
 from config.settings import SandboxWorkspaceWrite, Settings, ShellEnvironmentPolicy, settings_of
 from config.trust import TrustLevel, trust_of
@@ -106,9 +107,9 @@ def resolve_thread(
 
     :raises ConfigError: any of the errors of this package but HomeError and InvalidCursorError.
     """
-    document = document.with_request(overrides.config or {})
-    settings = settings_of(document)
     cwd = _absolute(overrides.cwd or "", server_cwd, environ)
+    document = with_project_layers(document.with_request(overrides.config or {}), cwd, home)
+    settings = settings_of(document)
     trust = trust_of(cwd, settings.projects)
     provider_id = overrides.model_provider or settings.model_provider or DEFAULT_PROVIDER
     provider = find_provider(document, provider_id)
@@ -116,7 +117,7 @@ def resolve_thread(
     info = find_model(model)
     if settings.model_context_window is not None:
         info = msgspec.structs.replace(info, context_window=settings.model_context_window)
-    workspace = _workspace(document, settings.sandbox_workspace_write, cwd, home, environ)
+    workspace = _workspace(document, settings.sandbox_workspace_write, cwd, environ)
     sandbox, profile = _sandbox(overrides.sandbox or settings.sandbox_mode, workspace, trust)
     docs = load_project_docs(
         home,
@@ -142,7 +143,7 @@ def resolve_thread(
         sandbox=sandbox,
         permission_profile=profile,
         shell_environment=settings.shell_environment_policy,
-        base_instructions=_base_instructions(settings, overrides, home, environ),
+        base_instructions=_base_instructions(document, settings, overrides, home, environ),
         developer_instructions=overrides.developer_instructions or settings.developer_instructions,
         user_instructions=docs.text,
         instruction_sources=docs.sources,
@@ -186,14 +187,13 @@ def _workspace(
     document: Document,
     table: SandboxWorkspaceWrite | None,
     cwd: str,
-    home: str,
     environ: Mapping[str, str],
 ) -> WorkspaceWrite | None:
-    """`[sandbox_workspace_write]` with absolute roots: those of a file are meant from the home directory."""
+    """`[sandbox_workspace_write]` with absolute roots: those of a file are meant from the file's folder."""
     if table is None:
         return None
     layer = document.layer_of(("sandbox_workspace_write", "writable_roots"))
-    base = home if layer is not None and layer.origin.file is not None else cwd
+    base = _folder_of(layer, cwd)
     roots = dict.fromkeys(_absolute(root, base, environ) for root in table.writable_roots)
     roots.pop(cwd, None)
     return WorkspaceWrite(
@@ -204,14 +204,20 @@ def _workspace(
     )
 
 
+def _folder_of(layer: Layer | None, otherwise: str) -> str:
+    """What relative paths of a layer are meant from."""
+    return otherwise if layer is None or layer.origin.file is None else os.path.dirname(layer.origin.file)
+
+
 def _base_instructions(
-    settings: Settings, overrides: ThreadOverrides, home: str, environ: Mapping[str, str]
+    document: Document, settings: Settings, overrides: ThreadOverrides, home: str, environ: Mapping[str, str]
 ) -> str | None:
     if overrides.base_instructions is not None:
         return overrides.base_instructions
     if settings.model_instructions_file is None:
         return settings.instructions
-    path = _absolute(settings.model_instructions_file, home, environ)
+    base = _folder_of(document.layer_of(("model_instructions_file",)), home)
+    path = _absolute(settings.model_instructions_file, base, environ)
     try:
         with open(path, encoding="utf-8") as stream:
             return stream.read()

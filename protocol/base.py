@@ -27,4 +27,4 @@ class OptionalParams(Params, kw_only=True):
 
 
 class NoParams(OptionalParams, kw_only=True):
-    """The params of a method that takes none: absent or null, and nothing else."""
+    """The params of a method that takes none: absent, null or empty, and nothing else."""

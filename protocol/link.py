@@ -86,6 +86,8 @@ class Adopt(msgspec.Struct, kw_only=True):
     """Folder of the server for what must not outlive it: rollouts of ephemeral threads, stack dumps."""
     layers: msgspec.Raw = msgspec.Raw(b"{}")
     """The configuration as the front read it (`config.document`)."""
+    flags: msgspec.Raw = msgspec.Raw(b"{}")
+    """For the catalog, which reads the files itself: what the command line adds (`config.flags`)."""
     originator: str = ""
     user_agent: str = ""
     recover: msgspec.Raw = msgspec.Raw(b"null")

@@ -22,7 +22,8 @@ from enum import Enum
 
 import msgspec
 
-from protocol import models, notifications, session, threads, turns
+from protocol import configuration, models, notifications, session, threads, turns
+from protocol.base import NoParams
 
 __all__ = [
     "METHODS",
@@ -94,6 +95,26 @@ _METHODS = (
     Method("turn/start", turns.TurnStartParams, turns.TurnStartResponse, _WORKER, _THREAD),
     Method("turn/steer", turns.TurnSteerParams, turns.TurnSteerResponse, _WORKER, _THREAD),
     Method("turn/interrupt", turns.TurnInterruptParams, turns.TurnInterruptResponse, _WORKER, _THREAD),
+    # configuration
+    Method("config/read", configuration.ConfigReadParams, configuration.ConfigReadResponse, _CATALOG, _NONE),
+    Method(
+        "config/value/write",
+        configuration.ConfigValueWriteParams,
+        configuration.ConfigWriteResponse,
+        _CATALOG,
+        _NONE,
+    ),
+    Method(
+        "config/batchWrite",
+        configuration.ConfigBatchWriteParams,
+        configuration.ConfigWriteResponse,
+        _CATALOG,
+        _NONE,
+    ),
+    Method("config/mcpServer/reload", NoParams, configuration.McpServerRefreshResponse, _CATALOG, _NONE),
+    Method(
+        "configRequirements/read", NoParams, configuration.ConfigRequirementsReadResponse, _CATALOG, _NONE
+    ),
     # the rest
     Method("model/list", models.ModelListParams, models.ModelListResponse, _FRONT, _NONE),
 )

@@ -40,10 +40,8 @@ def decode_params(params: msgspec.Raw | None, kind: type[T]) -> T:
             return kind()
         raise RpcError("Invalid request: missing field `params`")
     try:
-        if kind is NoParams:
-            raise RpcError(
-                f"Invalid request: invalid type: {_describe(msgspec.json.decode(params))}, expected unit"
-            )
+        if kind is NoParams and (given := msgspec.json.decode(params)) != {}:
+            raise RpcError(f"Invalid request: invalid type: {_describe(given)}, expected unit")
         return msgspec.json.decode(params, type=kind)
     except msgspec.ValidationError as error:
         raise RpcError(f"Invalid request: {_explain(str(error), params, kind)}") from None
@@ -72,8 +70,9 @@ def _explain(text: str, params: msgspec.Raw, kind: type[msgspec.Struct]) -> str:
         except (KeyError, IndexError, TypeError):
             return text
     if text.startswith("Invalid enum value") and isinstance(value, str):
-        choices = ", ".join(f"`{choice}`" for choice in _choices(expected))
-        return f"unknown variant `{value}`, expected one of {choices}"
+        choices = [f"`{choice}`" for choice in _choices(expected)]
+        wanted = " or ".join(choices) if len(choices) < 3 else f"one of {', '.join(choices)}"
+        return f"unknown variant `{value}`, expected {wanted}"
     if text.startswith("Invalid value") and isinstance(value, dict):
         return f"unknown variant `{value.get('type')}`"
     found = _EXPECTED.match(text)

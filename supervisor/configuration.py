@@ -6,19 +6,11 @@ import os
 
 import msgspec
 
-from config.document import CONFIG_FILE, Document, Layer, load_document
+from config.document import CONFIG_FILE, Document, Layer
+from config.flags import Flags
 from config.settings import Settings, settings_of
 
-__all__ = ["Configuration", "Flags"]
-
-
-class Flags(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line says about the configuration."""
-
-    overrides: tuple[str, ...] = ()
-    profile: str | None = None
-    enable: tuple[str, ...] = ()
-    disable: tuple[str, ...] = ()
+__all__ = ["Configuration"]
 
 
 class Configuration:
@@ -26,7 +18,7 @@ class Configuration:
 
     def __init__(self, home: str, flags: Flags) -> None:
         self.home = home
-        self._flags = flags
+        self.flags = flags
         self._stamp: tuple[int, int, int] | None = None
         self._read = False
         self.document = Document()
@@ -38,14 +30,7 @@ class Configuration:
         """Read the file again if it is another one than last time."""
         stamp = _stamp(os.path.join(self.home, CONFIG_FILE))
         if stamp != self._stamp or not self._read:
-            flags = self._flags
-            document = load_document(
-                self.home,
-                overrides=flags.overrides,
-                profile=flags.profile,
-                enable=flags.enable,
-                disable=flags.disable,
-            )
+            document = self.flags.load(self.home)
             self.settings = settings_of(document)
             self.document = document
             self.layers = msgspec.Raw(msgspec.json.encode(_without_positions(document)))
@@ -64,4 +49,4 @@ def _stamp(path: str) -> tuple[int, int, int] | None:
 
 def _without_positions(document: Document) -> Document:
     """Lines and columns are for error messages, and those are ours: what reaches a worker has been checked."""
-    return Document(tuple(Layer(layer.origin, layer.values) for layer in document.layers))
+    return Document(tuple(Layer(layer.origin, layer.values, {}, layer.disabled) for layer in document.layers))

@@ -72,9 +72,9 @@ class Front:
         )
         self.nursery = Nursery(self.launcher, self.hub, settings.parked_workers)
         self.supervisor = Supervisor(self.hub, self.nursery, runtime, settings, Broker(configuration))
-        self.catalog = Catalog(
-            self.hub, self.nursery, Adopt(role="catalog", home=self.home, credit=settings.credit_bytes)
-        )
+        flags = msgspec.Raw(msgspec.json.encode(configuration.flags))
+        adopt = Adopt(role="catalog", home=self.home, flags=flags, credit=settings.credit_bytes)
+        self.catalog = Catalog(self.hub, self.nursery, adopt)
         self.watchdog = Watchdog(self.supervisor, self.hub, settings)
         self.connections: set[Connection] = set()
         self._lanes = Lanes()

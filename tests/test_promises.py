@@ -17,12 +17,13 @@ from protocol_client import RpcError
 from running_server import LOOK_S, PATIENCE_S, await_ends, children, command_line, resident_kib
 from turn_ledger import TurnLedger, words
 
+from config.flags import Flags
 from protocol.link import Adopt, Command, Record, pack_record
 from protocol.link_calls import Authorization
 from protocol.rpc import notification_line
 from rollouts.ids import new_id
 from supervisor import obituary
-from supervisor.configuration import Configuration, Flags
+from supervisor.configuration import Configuration
 from workers.thread import ThreadService
 
 QUICK_HANGS = ("-c", "bulkhead.hang_silence_ms=300", "-c", "bulkhead.hang_grace_ms=300")

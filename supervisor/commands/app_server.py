@@ -15,11 +15,12 @@ from types import ModuleType
 import uvloop
 
 from config.errors import ConfigError
+from config.flags import Flags
 from config.home import find_home
 from supervisor import exit_codes, logs
 from supervisor.commands import app_server_proxy, generate
 from supervisor.commands.operations import OPERATIONS
-from supervisor.configuration import Configuration, Flags
+from supervisor.configuration import Configuration
 from supervisor.control import ControlServer
 from supervisor.front import Front
 from supervisor.listeners import options as listeners

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from protocol.base import Wire
-from workers.stored import threads
+from workers.stored import configuration, threads
 from workers.stored.request import StoredRequest
 
 __all__ = ["METHODS", "StoredMethod"]
@@ -22,4 +22,9 @@ METHODS: dict[str, StoredMethod] = {
     "thread/archive": threads.archive,
     "thread/unarchive": threads.unarchive,
     "thread/name/set": threads.set_name,
+    "config/read": configuration.read,
+    "config/value/write": configuration.write_value,
+    "config/batchWrite": configuration.write_batch,
+    "config/mcpServer/reload": configuration.reload_mcp_servers,
+    "configRequirements/read": configuration.read_requirements,
 }

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
+from config.flags import Flags
 from protocol import rpc
 from protocol.base import Wire
 from protocol.link import Adopt, Command, Record
@@ -23,7 +24,8 @@ class StoredRequest:
     """What was asked, and what this process knows: the home, the stored threads, the front's part."""
 
     def __init__(self, adopt: Adopt, threads: Catalog, link: Link, key: int, command: Command) -> None:
-        self.adopt = adopt
+        self.home = adopt.home
+        self.flags = msgspec.json.decode(adopt.flags, type=Flags)
         self.threads = threads
         self.experimental = command.experimental
         """Whether the client asked for the experimental interface."""
