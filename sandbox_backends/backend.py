@@ -9,6 +9,8 @@ from typing import Protocol
 import msgspec
 
 from protocol.policy import SandboxPolicy
+from sandbox_backends.confinement import Confinement
+from sandbox_backends.guard import Guard
 from sandbox_backends.plan import ExecPlan
 from sandbox_backends.result import Outcome
 from sandbox_backends.view import View
@@ -45,6 +47,10 @@ class Launch(msgspec.Struct, kw_only=True):
     sheath: int = 0
     marked: bool = False
     new_session: bool = True
+    confinement: Confinement | None = None
+    """What the thread that starts the command takes on first. Its ruleset is ours to close."""
+    guard: Guard | None = None
+    """What puts protected paths right again when the command and all that came of it are gone."""
 
     def close_handed(self) -> None:
         """Once the child has them."""
@@ -69,6 +75,8 @@ class Launch(msgspec.Struct, kw_only=True):
     def close(self) -> None:
         self.close_handed()
         self.report()
+        if self.confinement is not None:
+            self.confinement.close()
 
 
 class Backend(Protocol):

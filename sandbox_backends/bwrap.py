@@ -22,7 +22,7 @@ from sandbox_backends.direct import shell_code
 from sandbox_backends.env import network_allowed
 from sandbox_backends.errors import LaunchError, SandboxUnavailable
 from sandbox_backends.mounts import mounts
-from sandbox_backends.plan import ExecPlan
+from sandbox_backends.plan import ExecPlan, limited
 from sandbox_backends.result import Outcome, SetupFailure
 from sandbox_backends.terminal import job_control
 from sandbox_backends.tree import Family
@@ -206,7 +206,7 @@ class Bwrap:
         filter_fd, read_end, write_end = descriptors
         options += ["--json-status-fd", str(write_end), "--seccomp", str(filter_fd)]
         return Launch(
-            argv=(self._found.path, *options, "--", *prefix, *plan.argv),
+            argv=(self._found.path, *options, "--", *prefix, *limited(plan), *plan.argv),
             # bubblewrap's own environment is readable inside as that of process 1: it gets no more than the command.
             env=plan.env,
             cwd="/",

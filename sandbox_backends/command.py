@@ -18,6 +18,7 @@ from sandbox_backends.backend import Backend, Launch
 from sandbox_backends.denial import TAIL, detect
 from sandbox_backends.errors import LaunchError, StdinError
 from sandbox_backends.ghosts import Ghosts
+from sandbox_backends.limits import Cgroup, gate
 from sandbox_backends.output import HeadTail
 from sandbox_backends.plan import ExecPlan
 from sandbox_backends.planner import find_program
@@ -76,6 +77,7 @@ class RunningCommand:
         self._family: Family | None = None
         self._sheath = 0
         self._ghosts = Ghosts()
+        self._cgroup: Cgroup | None = None
         self._task: asyncio.Task[None] | None = None
         self._stop_reaping: Callable[[], None] | None = None
         self._ended = False
@@ -163,14 +165,19 @@ class RunningCommand:
             return
         launch = backend.build(self.plan)
         try:
+            if self.plan.cgroup is not None:
+                self._cgroup = Cgroup(self.plan.limits, self.plan.cgroup)
+                launch.argv = (*gate(), *launch.argv)
             # Before our own mkdir in the roots, and again after: it may have had to wait.
             verify(self.plan.view)
             await self._ghosts.hold(launch.ghosts)
             verify(self.plan.view)
-            child = spawn(self.plan, launch)
+            child = spawn(self.plan, launch, self._cgroup)
         except BaseException as error:
             self._ghosts.release()
             launch.close()
+            if self._cgroup is not None:
+                self._cgroup.remove()
             cause = error.__cause__
             if (
                 isinstance(error, LaunchError)
@@ -243,6 +250,8 @@ class RunningCommand:
     async def _kill(self) -> None:
         if self._family is None:
             return
+        if self._cgroup is not None:
+            self._cgroup.kill()
         if await self._family.kill() and not self._exited.done():
             # It sleeps in the kernel and dies when it wakes. Nobody shall wait for that.
             self._exited.set_result(None)
@@ -267,8 +276,13 @@ class RunningCommand:
                     self._family.adopt(pid)
                 await self._family.gone(DRAIN_S)
             running = await self._family.survey()
+            restored: tuple[str, ...] = ()
+            if launch.confinement is not None:
+                # No namespace ends what is left, and a guard may only work on what nobody changes any more.
+                running = await self._family.kill() if running else running
+                restored = launch.guard.restore() if launch.guard is not None else ()
             self._close()
-            self._done.set_result(self._result(outcome, said, running))
+            self._done.set_result(self._result(outcome, said, running, restored))
         except BaseException as error:
             # The loop is being taken down. What runs must not outlive it.
             if self._family is not None:
@@ -295,8 +309,12 @@ class RunningCommand:
         for reader in self._readers:
             reader.close()
         self._ghosts.release()
+        if self._cgroup is not None:
+            self._cgroup.remove()
 
-    def _result(self, outcome: Outcome, said: str, running: list[Process]) -> ExecResult:
+    def _result(
+        self, outcome: Outcome, said: str, running: list[Process], restored: tuple[str, ...]
+    ) -> ExecResult:
         assert self._family is not None
         stopped = self._timed_out or self._ended
         if running:
@@ -314,4 +332,5 @@ class RunningCommand:
             denial=detect(self.plan, outcome.exit_code, said) if judged else None,
             duration_ms=round(1000 * (time.monotonic() - self._began)),
             survivors=tuple(process.pid for process in running),
+            restored=restored,
         )

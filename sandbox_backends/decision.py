@@ -53,6 +53,8 @@ class Rule(msgspec.Struct, frozen=True):
     prefix: tuple[str, ...]
     decision: Literal["allow", "prompt", "forbidden"] = "allow"
     justification: str | None = None
+    source: str = ""
+    """Where it stands, as `default.rules:3`; empty for one accepted in this thread."""
 
     def matches(self, command: Sequence[str]) -> bool:
         return bool(self.prefix) and tuple(command[: len(self.prefix)]) == self.prefix
@@ -133,7 +135,8 @@ def decide(
             because = (
                 rule.justification or f"policy forbids commands starting with `{shlex.join(rule.prefix)}`"
             )
-            return Forbid(f"`{shlex.join(argv)}` rejected: {because}")
+            said = f" (rule at {rule.source})" if rule.source else ""
+            return Forbid(f"`{shlex.join(argv)}` rejected: {because}{said}")
     prompted = max(
         (rule for rule in matched if rule is not None and rule.decision == "prompt"),
         key=lambda rule: len(rule.prefix),
@@ -200,7 +203,11 @@ def approval_key(argv: Sequence[str], cwd: str, permissions: Any = None) -> str:
 
 
 def escalation(policy: ApprovalPolicy, *, approved: bool, key: str = "") -> Escalation:
-    """What happens if the sandbox denies something. `approved`: the user already accepted this very command."""
-    if policy == "untrusted":
+    """What happens if the sandbox denies something. `approved`: the user already accepted this very command.
+
+    Under on-request and never the model is told, and may ask by itself.
+    """
+    granular = isinstance(policy, GranularApproval) and policy.granular.sandbox_approval
+    if policy == "untrusted" or granular:
         return Escalation(on_denial="retry" if approved else "ask", approval_key=key, reason=RETRY_REASON)
     return Escalation(on_denial="report", approval_key=key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from protocol.policy import SandboxPolicy
 from sandbox_backends.backend import Capability, Launch
-from sandbox_backends.plan import ExecPlan
+from sandbox_backends.plan import ExecPlan, limited
 from sandbox_backends.result import Outcome
 from sandbox_backends.terminal import job_control
 from sandbox_backends.view import View
@@ -29,7 +29,7 @@ class Direct:
         return ()
 
     def build(self, plan: ExecPlan) -> Launch:
-        argv = plan.argv
+        argv = (*limited(plan), *plan.argv)
         if plan.stdin == "pty":
             # `setsid` makes the session itself, so that it can take the terminal as its own.
             prefix = job_control()

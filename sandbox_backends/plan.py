@@ -11,9 +11,10 @@ from typing import Literal
 import msgspec
 
 from protocol.policy import SandboxPolicy
+from sandbox_backends.limits import Limits, rlimits
 from sandbox_backends.view import View
 
-__all__ = ["DEFAULT_OUTPUT_CAP", "Escalation", "ExecPlan", "Ids", "Stdin", "audit"]
+__all__ = ["DEFAULT_OUTPUT_CAP", "Escalation", "ExecPlan", "Ids", "Stdin", "audit", "limited"]
 
 DEFAULT_OUTPUT_CAP = 1 << 20
 """Bytes of output kept per stream, as the peer keeps."""
@@ -63,6 +64,9 @@ class ExecPlan(msgspec.Struct, frozen=True, kw_only=True):
     streams: Literal["merged", "split"] = "merged"
     stdin: Stdin = "null"
     pty_size: tuple[int, int] | None = None
+    limits: Limits = Limits()
+    cgroup: str | None = None
+    """The delegated cgroup below which the command gets its own; None: its limits are rlimits."""
     escalation: Escalation = Escalation()
     ids: Ids = Ids()
 
@@ -70,3 +74,8 @@ class ExecPlan(msgspec.Struct, frozen=True, kw_only=True):
 def audit(plan: ExecPlan) -> bytes:
     """The plan as one JSON line, with the names of the environment's variables but not their values."""
     return msgspec.json.encode(msgspec.structs.replace(plan, env=dict.fromkeys(sorted(plan.env), "…")))
+
+
+def limited(plan: ExecPlan) -> tuple[str, ...]:
+    """What goes in front of the plan's command so that it starts with its limits; empty without."""
+    return rlimits(plan.limits, grouped=plan.cgroup is not None, backend=plan.backend)

@@ -10,6 +10,9 @@ from protocol.policy import SandboxPolicy
 from sandbox_backends import view
 from sandbox_backends.env import marked
 from sandbox_backends.errors import CwdMissingError, EmptyCommandError, PlanError
+from sandbox_backends.landlock import Landlock
+from sandbox_backends.limits import Limits, delegated, rlimits
+from sandbox_backends.limits import gaps as loosened
 from sandbox_backends.plan import DEFAULT_OUTPUT_CAP, Escalation, ExecPlan, Ids, Stdin
 from sandbox_backends.registry import Registry, default_registry
 from sandbox_backends.terminal import job_control
@@ -51,6 +54,7 @@ def plan(
     streams: Literal["merged", "split"] = "merged",
     stdin: Stdin = "null",
     pty_size: tuple[int, int] | None = None,
+    limits: Limits | None = None,
     escalation: Escalation | None = None,
     ids: Ids | None = None,
     registry: Registry | None = None,
@@ -59,7 +63,8 @@ def plan(
 
     `workspace` is the directory `policy` belongs to (default: `cwd`): a command may run elsewhere, but makes nothing
     writable by that. `pins` are the identities taken when the policy was made. `masked` paths cannot be read inside.
-    `sandboxed=False` is for what a user approved to run without. Raises PlanError and SandboxUnavailable.
+    `sandboxed=False` is for what a user approved to run without; `limits` hold there too. Raises PlanError and
+    SandboxUnavailable.
     """
     if not argv or not argv[0]:
         raise EmptyCommandError("command must not be empty")
@@ -80,6 +85,14 @@ def plan(
     backend, why, gaps = registry.choose(policy, seen, sandboxed=sandboxed)
     if stdin == "pty" and not job_control():
         gaps = (*gaps, "terminal-without-job-control")
+    if stdin == "pty" and backend.name == Landlock.name:
+        gaps = (*gaps, "terminal-sessions-may-survive")
+    limits = limits or Limits()
+    grouped = limits.processes is not None or limits.memory_bytes is not None
+    cgroup = delegated()[0] if grouped else None
+    if limits.any:
+        rlimits(limits, grouped=cgroup is not None, backend=backend.name)
+        gaps = (*gaps, *loosened(limits, grouped=cgroup is not None))
     return ExecPlan(
         argv=tuple(argv),
         program=find_program(argv[0], cwd, env),
@@ -96,6 +109,8 @@ def plan(
         streams="merged" if stdin == "pty" else streams,
         stdin=stdin,
         pty_size=pty_size,
+        limits=limits,
+        cgroup=cgroup,
         escalation=escalation or Escalation(),
         ids=ids or Ids(),
     )

@@ -10,6 +10,7 @@ from sandbox_backends.backend import Backend, Capability
 from sandbox_backends.bwrap import Bwrap
 from sandbox_backends.direct import Direct
 from sandbox_backends.errors import SandboxUnavailable
+from sandbox_backends.landlock import Landlock
 from sandbox_backends.view import View
 
 __all__ = ["Choice", "Registry", "default_registry"]
@@ -59,6 +60,10 @@ class Registry:
         """Probe again at the next need, as after a set-up failure."""
         self._probed.clear()
 
+    def only(self, name: str) -> Registry:
+        """A registry whose only confining backend is that one: for who wants to see what it does."""
+        return Registry(tuple(backend for backend in self._confining if backend.name == name), self._direct)
+
     def choose(self, policy: SandboxPolicy, view: View, *, sandboxed: bool = True) -> Choice:
         """The backend for a policy. Raises SandboxUnavailable; nothing ever degrades to `direct` by itself."""
         if not sandboxed:
@@ -67,22 +72,28 @@ class Registry:
             return self._direct, "the policy asks for no sandbox", ()
         if isinstance(policy, ExternalSandbox):
             return self._direct, "something around this process confines already", ()
-        refused: SandboxUnavailable | None = None
+        refusals: list[SandboxUnavailable] = []
         for backend in self._confining:
             capability = self.capability(backend.name)
             if not capability.ok:
-                refused = refused or SandboxUnavailable(capability.reason, capability.remedy)
+                refusals.append(
+                    SandboxUnavailable(f"{backend.name}: {capability.reason}", capability.remedy)
+                )
                 continue
             try:
                 gaps = backend.gaps(policy, view)
             except SandboxUnavailable as error:
-                refused = refused or error
+                refusals.append(error)
                 continue
-            return backend, f"first that works here: {capability.reason} {capability.version}".rstrip(), gaps
-        raise refused or SandboxUnavailable(f"there is no sandbox for {sys.platform}")
+            why = f"first that works here: {capability.reason} {capability.version}".rstrip()
+            return backend, "; ".join((why, *map(str, refusals))), gaps
+        if refusals:
+            others = "".join(f"; {error}" for error in refusals[1:])
+            raise SandboxUnavailable(refusals[0].reason + others, refusals[0].remedy)
+        raise SandboxUnavailable(f"there is no sandbox for {sys.platform}")
 
 
 @lru_cache(maxsize=1)
 def default_registry() -> Registry:
     """The registry of this process; nothing is probed yet."""
-    return Registry((Bwrap(),)) if sys.platform == "linux" else Registry()
+    return Registry((Bwrap(), Landlock())) if sys.platform == "linux" else Registry()

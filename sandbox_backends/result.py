@@ -48,3 +48,5 @@ class ExecResult(msgspec.Struct, frozen=True, kw_only=True):
     denial: Denial | None = None
     duration_ms: int = 0
     survivors: tuple[int, ...] = ()
+    restored: tuple[str, ...] = ()
+    """What the command did to protected paths where it could not be kept from it, and what was put right."""

@@ -23,7 +23,7 @@ _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _NR, _ARCH = 0, 4
 _X32_BIT = 0x40000000
 
-AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_VSOCK = 1, 2, 10, 16, 40
+AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_VSOCK = 1, 2, 10, 16, 17, 40
 SOCK_DGRAM, SOCK_TYPE_MASK = 2, 0xF
 CLONE_NEWUSER = 0x10000000
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
@@ -76,7 +76,52 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "setns": (308, 268),
     "chroot": (161, 51),
 }
+_UNNAMED: dict[str, tuple[int | None, int | None]] = {
+    # What an ipc namespace keeps apart.
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "msgget": (68, 186),
+    "semget": (64, 190),
+    "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
+}
+"""Refused where there are no namespaces."""
+_METADATA: dict[str, tuple[int | None, int | None]] = {
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, None),
+    "fchown": (93, 55),
+    "lchown": (94, None),
+    "fchownat": (260, 54),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "setxattrat": (463, 463),
+    "removexattrat": (466, 466),
+    "file_setattr": (469, 469),
+}
+"""Landlock does not cover these: where nothing may be written they are refused as on a read-only file system."""
+_OTHERS: dict[str, tuple[tuple[int | None, int | None], int]] = {
+    "prlimit64": ((302, 261), 0),
+    "sched_setaffinity": ((203, 122), 0),
+    "sched_setscheduler": ((144, 119), 0),
+    "sched_setparam": ((142, 118), 0),
+    "sched_setattr": ((314, 274), 0),
+    "setpriority": ((141, 140), 1),
+    "ioprio_set": ((251, 30), 1),
+}
+"""Calls that change another process, and the argument that names it: without a pid namespace only 0, oneself."""
 # Calls with rules of their own.
+_SETSID: tuple[int | None, int | None] = (112, 157)
 _MKNOD: tuple[int | None, int | None] = (133, None)
 _MKNODAT = (259, 33)
 _CLONE3 = (435, 435)
@@ -128,12 +173,37 @@ def _only_values(values: Iterable[int]) -> list[Instruction]:
     return [*tests, _fail()]
 
 
+def _without_namespaces(column: int, *, read_only: bool, sessions: bool) -> list[Instruction]:
+    code: list[Instruction] = []
+    for numbers in _UNNAMED.values():
+        code += _when(numbers[column], [_fail()])
+    if read_only:
+        for numbers in _METADATA.values():
+            code += _when(numbers[column], [_fail(errno.EROFS)])
+    for numbers, position in _OTHERS.values():
+        code += _when(numbers[column], [_load(_argument(position)), *_only_values((0,))])
+    if not sessions:
+        code += _when(_SETSID[column], [_fail(0)])
+    return code
+
+
 @lru_cache(maxsize=8)
-def program(*, network: bool, machine: str | None = None) -> bytes:
+def program(
+    *,
+    network: bool,
+    machine: str | None = None,
+    namespaces: bool = True,
+    read_only: bool = False,
+    sessions: bool = True,
+) -> bytes:
     """The filter for one machine (default: this one), network on or off; an array of `struct sock_filter`.
 
     Network off expects a private network namespace: INET, INET6 and NETLINK stay, for loopback inside. Network on
     leaves everything but AF_VSOCK, which reaches the hypervisor's host. Raises KeyError for an unknown machine.
+
+    `namespaces=False` is for a command that shares all of them with us: what they would have kept apart is refused,
+    unix sockets always, every socket with the network off. `read_only` then refuses metadata as well, and
+    `sessions=False` has setsid(2) succeed without doing anything, so that the session tells whose a process is.
     """
     machine = machine or platform.machine()
     column = tuple(ARCHES).index(machine) if machine in ARCHES else None
@@ -149,6 +219,8 @@ def program(*, network: bool, machine: str | None = None) -> bytes:
         code += [(_GE, 0, 1, _X32_BIT), _fail(errno.ENOSYS)]
     for numbers in _CALLS.values():
         code += _when(numbers[column], [_fail()])
+    if not namespaces:
+        code += _without_namespaces(column, read_only=read_only, sessions=sessions)
     # FIFOs, sockets and plain files may be made; devices not.
     for call, mode in ((_MKNOD, 1), (_MKNODAT, 2)):
         devices = [_load(_argument(mode)), (_AND, 0, 0, S_IFMT), *_refuse_values((S_IFCHR, S_IFBLK))]
@@ -160,10 +232,12 @@ def program(*, network: bool, machine: str | None = None) -> bytes:
     # Typing into the terminal of whoever started us.
     code += _when(_IOCTL[column], [_load(_argument(1)), *_refuse_values((TIOCSTI, TIOCLINUX))])
     if network:
-        code += _when(_SOCKET[column], [_load(_argument(0)), *_refuse_values((AF_VSOCK,))])
+        refused = (AF_VSOCK,) if namespaces else (AF_VSOCK, AF_UNIX, AF_PACKET)
+        code += _when(_SOCKET[column], [_load(_argument(0)), *_refuse_values(refused)])
     else:
-        families = _only_values((AF_INET, AF_INET6, AF_NETLINK))
+        families = _only_values((AF_INET, AF_INET6, AF_NETLINK) if namespaces else ())
         code += _when(_SOCKET[column], [_load(_argument(0)), *families])
+    if not (network and namespaces):
         datagrams = [_load(_argument(1)), (_AND, 0, 0, SOCK_TYPE_MASK), *_refuse_values((SOCK_DGRAM,))]
         code += _when(_SOCKETPAIR[column], datagrams)
     code.append(_allow())

@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
+from functools import partial
 
 import msgspec
 
 from sandbox_backends.backend import Launch
+from sandbox_backends.confinement import run_confined
 from sandbox_backends.errors import LaunchError
+from sandbox_backends.limits import Cgroup
 from sandbox_backends.plan import ExecPlan
 from sandbox_backends.terminal import open_terminal
 from sandbox_backends.tree import MARK
@@ -30,8 +33,8 @@ class Spawned(msgspec.Struct):
     mark: str | None = None
 
 
-def spawn(plan: ExecPlan, launch: Launch) -> Spawned:
-    """Start `launch`. Raises LaunchError from the OSError; nothing is left open or running then.
+def spawn(plan: ExecPlan, launch: Launch, cgroup: Cgroup | None = None) -> Spawned:
+    """Start `launch`, which waits at a gate if it is to be in `cgroup`. Raises LaunchError from the OSError; nothing is left open or running then.
 
     Popen without preexec_fn is a vfork: its cost does not grow with our heap.
     """
@@ -63,7 +66,8 @@ def spawn(plan: ExecPlan, launch: Launch) -> Spawned:
                 ours.append(feed_end)
                 theirs.append(stdin)
         mark = f"{os.getpid()}-{next(_serial)}" if launch.marked else None
-        process = subprocess.Popen(
+        start = partial(
+            subprocess.Popen[bytes],
             launch.argv,
             stdin=stdin,
             stdout=stdout,
@@ -73,6 +77,9 @@ def spawn(plan: ExecPlan, launch: Launch) -> Spawned:
             pass_fds=launch.handed,
             start_new_session=launch.new_session,
         )
+        process = start() if launch.confinement is None else run_confined(launch.confinement, start)
+        if cgroup is not None:
+            cgroup.admit(process.pid)
         return Spawned(process, os.pidfd_open(process.pid), ours[0], stderr_end, feed_end, mark)
     except BaseException as error:
         for fd in ours:

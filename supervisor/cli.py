@@ -18,6 +18,8 @@ COMMANDS = {
     "ps": "list threads: state, process, memory, turn",
     "kill": "end a thread's worker at once; the thread gets a new one",
     "restart": "end a thread's worker in order and give it a new one; releases a quarantine",
+    "sandbox": "run one command as a thread with that policy would",
+    "doctor": "say what works on this machine, what does not, why, and the fix",
     "model-server": "run the scripted model server, for demos and tests",
 }
 

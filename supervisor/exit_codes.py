@@ -11,3 +11,13 @@ CONFIG = 78
 NOT_FOUND = 3
 #: More than one server or thread fits what was named.
 AMBIGUOUS = 4
+#: `sandbox`: the command's time was up.
+TIMED_OUT = 124
+#: `sandbox`: nothing was started; the reason is on stderr.
+NOT_STARTED = 125
+#: `sandbox`: the program cannot be executed.
+NOT_EXECUTABLE = 126
+#: `sandbox`: there is no such program.
+NO_PROGRAM = 127
+#: `sandbox`: plus n, the command was ended by signal n.
+SIGNALLED = 128

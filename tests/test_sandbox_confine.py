@@ -477,7 +477,7 @@ def test_the_command_line(workspace):
 
     def sandbox(*argv, data=b""):
         return subprocess.run(
-            [sys.executable, "-m", "sandbox_backends", "--cwd", str(workspace), *argv],
+            [sys.executable, "-m", "supervisor", "sandbox", "--cwd", str(workspace), *argv],
             input=data,
             capture_output=True,
             cwd=root,
@@ -497,7 +497,7 @@ def test_the_command_line(workspace):
     assert (done.returncode, done.stdout, done.stderr) == (5, b"out\n", b"err\n")
     assert (workspace / "copy").stat().st_size == 200_000
     assert sandbox("--", "touch", "new").returncode == 1
-    assert json.loads(sandbox("--plan", "--", "ls").stdout)["backend"] == "linux-bwrap"
+    assert json.loads(sandbox("--plan", "--json", "--", "ls").stdout)["backend"] == "linux-bwrap"
     refused = sandbox("--policy", "workspaceWrite", "--pin", "1:1", "--", "true")
     assert refused.returncode == 125
     assert b"replaced" in refused.stderr
