@@ -14,7 +14,13 @@ from config.models import ModelInfo, Verbosity, default_model, find_model
 from config.project_docs import load_project_docs
 from config.projects import with_project_layers
 from config.providers import ProviderEndpoint, find_provider
-from config.settings import SandboxWorkspaceWrite, Settings, ShellEnvironmentPolicy, settings_of
+from config.settings import (
+    CommandLimits,
+    SandboxWorkspaceWrite,
+    Settings,
+    ShellEnvironmentPolicy,
+    settings_of,
+)
 from config.trust import TrustLevel, trust_of
 from protocol.policy import (
     ApprovalPolicy,
@@ -84,6 +90,7 @@ class ThreadSettings(msgspec.Struct, frozen=True, kw_only=True):
     sandbox: SandboxPolicy
     permission_profile: PermissionProfile | None
     shell_environment: ShellEnvironmentPolicy
+    command_limits: CommandLimits
     base_instructions: str | None
     developer_instructions: str | None
     user_instructions: str
@@ -143,6 +150,7 @@ def resolve_thread(
         sandbox=sandbox,
         permission_profile=profile,
         shell_environment=settings.shell_environment_policy,
+        command_limits=settings.bulkhead.command_limits,
         base_instructions=_base_instructions(document, settings, overrides, home, environ),
         developer_instructions=overrides.developer_instructions or settings.developer_instructions,
         user_instructions=docs.text,

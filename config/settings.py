@@ -13,6 +13,7 @@ from protocol.policy import GranularApproval, SandboxMode
 
 __all__ = [
     "Bulkhead",
+    "CommandLimits",
     "History",
     "Project",
     "SandboxWorkspaceWrite",
@@ -85,6 +86,19 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     max_bytes: Count | None = None
 
 
+class CommandLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """`[bulkhead.command_limits]`: what one command and all it starts may use; not set: as much as the server.
+
+    processes, memory_bytes: of all together in a delegated cgroup v2; else threads of the user, bytes of each process.
+    file_size_bytes: of each file written. cpu_seconds: of each process.
+    """
+
+    processes: Positive | None = None
+    memory_bytes: Positive | None = None
+    file_size_bytes: Positive | None = None
+    cpu_seconds: Positive | None = None
+
+
 class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     """`[bulkhead]`: our own table, about processes. Codex ignores it, so that one file serves both.
 
@@ -97,6 +111,7 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     unattended_approvals, unattended_after_s: what happens to a question (an approval, say) when no client has been
         attached to the thread for so long: it waits, it is declined, or its turn is interrupted.
     worker_nice: niceness of workers, so that the front stays quick under load.
+    command_limits: what a command may use.
     """
 
     hang_silence_ms: Positive = 10_000
@@ -110,6 +125,7 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     unattended_approvals: Literal["wait", "decline", "interrupt"] = "wait"
     unattended_after_s: Seconds = 300.0
     worker_nice: Niceness = 10
+    command_limits: CommandLimits = CommandLimits()
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -191,7 +191,7 @@ class RunningCommand:
                 return
             raise
         # No await from here to the task: nothing may come between a process and its owner.
-        self._adopt(child, launch.sheath)
+        self._adopt(child, launch)
         self._task = self._loop.create_task(self._supervise(child, backend, launch))
 
     def _refuse(self, code: int, text: str) -> None:
@@ -207,11 +207,11 @@ class RunningCommand:
             )
         )
 
-    def _adopt(self, child: Spawned, sheath: int) -> None:
+    def _adopt(self, child: Spawned, launch: Launch) -> None:
         self._child = child
-        self._sheath = sheath
+        self._sheath = launch.sheath
         self.pid = child.process.pid
-        self._family = Family(self.pid, child.mark)
+        self._family = Family(self.pid, child.mark, confined=launch.confinement is not None)
         self._loop.add_reader(child.pidfd, self._on_exit)
         self._readers.append(Reader(child.output, self._take_output))
         if child.stderr is not None:
@@ -280,6 +280,7 @@ class RunningCommand:
             if launch.confinement is not None:
                 # No namespace ends what is left, and a guard may only work on what nobody changes any more.
                 running = await self._family.kill() if running else running
+                self._family.disband()
                 restored = launch.guard.restore() if launch.guard is not None else ()
             self._close()
             self._done.set_result(self._result(outcome, said, running, restored))
@@ -297,6 +298,8 @@ class RunningCommand:
                     self._done.set_exception(error)
             raise
         finally:
+            if self._family is not None:
+                self._family.disband()
             self._close()
             launch.close()
 

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterator
 
 from sandbox_backends.errors import LaunchError
-from sandbox_backends.view import Protected, View
+from sandbox_backends.view import Protected, View, inside
 
 __all__ = ["Guard"]
 
@@ -94,6 +94,7 @@ class _Guarded:
 
     def __init__(self, item: Protected, budget: int) -> None:
         self.item = item
+        self.path = item.path
         self.status = None if item.kind == "missing" else os.lstat(item.path)
         git = item.kind == "dir" and item.via in (".git", "gitdir", "commondir")
         names = GIT_PARTS if git else ("",)
@@ -157,10 +158,49 @@ def _plain(folder: str) -> None:
     os.mkdir(folder)
 
 
+class _Place:
+    """A folder below a writable root that must stay where it is: another root, or on the way to one."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        status = os.lstat(path)
+        self._identity = (status.st_dev, status.st_ino)
+
+    def restore(self) -> Iterator[str]:
+        with contextlib.suppress(FileNotFoundError):
+            now = os.lstat(self.path)
+            if (now.st_dev, now.st_ino) == self._identity:
+                return
+            if stat.S_ISLNK(now.st_mode):
+                os.unlink(self.path)
+            else:
+                os.rename(self.path, f"{self.path}.replaced-{os.urandom(4).hex()}")
+        with os.scandir(os.path.dirname(self.path)) as entries:
+            moved = next((entry.path for entry in entries if entry.inode() == self._identity[1]), None)
+        if moved is None:
+            yield f"lost {self.path}"
+        else:
+            os.rename(moved, self.path)
+            yield f"moved {self.path}"
+
+
+def _places(view: View) -> list[str]:
+    """Every folder from one root down to another one inside it, shallow before deep."""
+    tops = [root.path for root in view.roots]
+    found: set[str] = set()
+    for path in tops:
+        here = path
+        while any(here != top and inside(here, top) for top in tops):
+            found.add(here)
+            here = os.path.dirname(here)
+    return sorted(found)
+
+
 class Guard:
-    """All protected paths of one view. Raises LaunchError where one cannot be remembered."""
+    """All protected paths of one view, and the places of its roots. Raises LaunchError where one cannot be remembered."""
 
     def __init__(self, view: View) -> None:
+        self._kept = [_Place(path) for path in _places(view)]
         budget = BUDGET
         self._guarded: list[_Guarded] = []
         for root in view.roots:
@@ -175,9 +215,10 @@ class Guard:
     def restore(self) -> tuple[str, ...]:
         """Put all right. What was done and undone, and what could not be."""
         found: list[str] = []
-        for guarded in self._guarded:
+        all_kept: tuple[_Place | _Guarded, ...] = (*self._kept, *self._guarded)
+        for kept in all_kept:
             try:
-                found += guarded.restore()
+                found += kept.restore()
             except OSError as error:
-                found.append(f"could not restore {guarded.item.path}: {error.strerror}")
+                found.append(f"could not restore {kept.path}: {error.strerror}")
         return tuple(found)

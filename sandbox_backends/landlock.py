@@ -2,7 +2,7 @@
 
 Landlock allows or refuses whole trees by what is opened, made, renamed and removed; it hides nothing, has no say in
 metadata, and cannot take a protected path out of a writable root. The filter takes over what it can; what remains
-are the gaps. Everything the command started is ended with it, since a session is a thing it cannot leave.
+are the gaps. What the command started is ended with it.
 """
 
 from __future__ import annotations
@@ -55,11 +55,12 @@ DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom",
 DEV = "/dev"
 """Nothing else in it may even be read: the other terminals of the same user are there, and for root the disks."""
 
+STRAYS = "stray-processes-may-outlive-their-command"
 GAPS = {
     "metadata-outside-roots": "mode, owner, times and attributes of the user's own files can be changed anywhere",
     "protected-names-restored-afterwards": ".git, .codex and .agents are put right after the command, not kept from it",
     "foreign-processes-visible": "the command lines of other processes can be read",
-    "terminal-sessions-may-survive": "a process that leaves the session of a terminal may outlive its command",
+    STRAYS: "a process that hides from its command ends with the last command of the thread in this sandbox",
 }
 """What a plan of this backend may name, and what it means."""
 
@@ -118,7 +119,7 @@ class Landlock:
         return Capability(ok=True, reason=f"Landlock ABI {abi} and seccomp", version=str(abi))
 
     def gaps(self, policy: SandboxPolicy, view: View) -> tuple[str, ...]:
-        found = ["foreign-processes-visible"]
+        found = ["foreign-processes-visible", STRAYS]
         if view.roots:
             found.append("metadata-outside-roots")
         if any(root.protected for root in view.roots):
@@ -128,7 +129,7 @@ class Landlock:
     def build(self, plan: ExecPlan) -> Launch:
         network = network_allowed(plan.policy)
         prefix = job_control() if plan.stdin == "pty" else ()
-        program = _program(network=network, read_only=not plan.view.roots, sessions=bool(prefix))
+        program = _program(network=network, read_only=not plan.view.roots)
         try:
             ruleset = _ruleset(plan.view, network=network)
         except OSError as error:
@@ -143,8 +144,7 @@ class Landlock:
             env=plan.env,
             cwd=plan.cwd,
             new_session=not prefix,
-            # Where a terminal needs a session of its own the mark is what is left.
-            marked=bool(prefix),
+            marked=True,
             confinement=Confinement(ruleset, program),
             guard=guard,
         )
@@ -154,8 +154,8 @@ class Landlock:
         return Outcome(started=True, exit_code=exit_code, signal=signal)
 
 
-def _program(*, network: bool, read_only: bool = True, sessions: bool = False) -> bytes:
-    return seccomp.program(network=network, namespaces=False, read_only=read_only, sessions=sessions)
+def _program(*, network: bool, read_only: bool = True) -> bytes:
+    return seccomp.program(network=network, namespaces=False, read_only=read_only)
 
 
 def _ruleset(view: View, *, network: bool) -> int:

@@ -134,7 +134,9 @@ def _usable(folder: str) -> str:
             return f"{folder} is not delegated to this user"
     except OSError as error:
         if error.errno == errno.EBUSY:
-            return f"{folder} holds processes itself; run the server in a subgroup (systemd: DelegateSubgroup=)"
+            return (
+                f"{folder} holds processes itself; run the server in a subgroup (systemd: DelegateSubgroup=)"
+            )
         return f"{folder}: {error.strerror}"
     return ""
 

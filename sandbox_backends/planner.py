@@ -10,7 +10,6 @@ from protocol.policy import SandboxPolicy
 from sandbox_backends import view
 from sandbox_backends.env import marked
 from sandbox_backends.errors import CwdMissingError, EmptyCommandError, PlanError
-from sandbox_backends.landlock import Landlock
 from sandbox_backends.limits import Limits, delegated, rlimits
 from sandbox_backends.limits import gaps as loosened
 from sandbox_backends.plan import DEFAULT_OUTPUT_CAP, Escalation, ExecPlan, Ids, Stdin
@@ -85,8 +84,6 @@ def plan(
     backend, why, gaps = registry.choose(policy, seen, sandboxed=sandboxed)
     if stdin == "pty" and not job_control():
         gaps = (*gaps, "terminal-without-job-control")
-    if stdin == "pty" and backend.name == Landlock.name:
-        gaps = (*gaps, "terminal-sessions-may-survive")
     limits = limits or Limits()
     grouped = limits.processes is not None or limits.memory_bytes is not None
     cgroup = delegated()[0] if grouped else None

@@ -76,9 +76,7 @@ class Registry:
         for backend in self._confining:
             capability = self.capability(backend.name)
             if not capability.ok:
-                refusals.append(
-                    SandboxUnavailable(f"{backend.name}: {capability.reason}", capability.remedy)
-                )
+                refusals.append(SandboxUnavailable(f"{backend.name}: {capability.reason}", capability.remedy))
                 continue
             try:
                 gaps = backend.gaps(policy, view)

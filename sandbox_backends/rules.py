@@ -101,9 +101,7 @@ def _value(node: ast.expr, names: dict[str, Any]) -> Any:
 
 
 def _prefix_rules(call: ast.Call, names: dict[str, Any], source: str) -> list[Rule]:
-    given: dict[str, Any] = dict(
-        zip(_PARAMETERS, (_value(node, names) for node in call.args), strict=False)
-    )
+    given: dict[str, Any] = dict(zip(_PARAMETERS, (_value(node, names) for node in call.args), strict=False))
     if len(call.args) > len(_PARAMETERS):
         raise _Wrong(call, "prefix_rule takes five arguments")
     for keyword in call.keywords:

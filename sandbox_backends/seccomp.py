@@ -121,7 +121,6 @@ _OTHERS: dict[str, tuple[tuple[int | None, int | None], int]] = {
 }
 """Calls that change another process, and the argument that names it: without a pid namespace only 0, oneself."""
 # Calls with rules of their own.
-_SETSID: tuple[int | None, int | None] = (112, 157)
 _MKNOD: tuple[int | None, int | None] = (133, None)
 _MKNODAT = (259, 33)
 _CLONE3 = (435, 435)
@@ -173,7 +172,7 @@ def _only_values(values: Iterable[int]) -> list[Instruction]:
     return [*tests, _fail()]
 
 
-def _without_namespaces(column: int, *, read_only: bool, sessions: bool) -> list[Instruction]:
+def _without_namespaces(column: int, *, read_only: bool) -> list[Instruction]:
     code: list[Instruction] = []
     for numbers in _UNNAMED.values():
         code += _when(numbers[column], [_fail()])
@@ -182,8 +181,6 @@ def _without_namespaces(column: int, *, read_only: bool, sessions: bool) -> list
             code += _when(numbers[column], [_fail(errno.EROFS)])
     for numbers, position in _OTHERS.values():
         code += _when(numbers[column], [_load(_argument(position)), *_only_values((0,))])
-    if not sessions:
-        code += _when(_SETSID[column], [_fail(0)])
     return code
 
 
@@ -194,7 +191,6 @@ def program(
     machine: str | None = None,
     namespaces: bool = True,
     read_only: bool = False,
-    sessions: bool = True,
 ) -> bytes:
     """The filter for one machine (default: this one), network on or off; an array of `struct sock_filter`.
 
@@ -202,8 +198,7 @@ def program(
     leaves everything but AF_VSOCK, which reaches the hypervisor's host. Raises KeyError for an unknown machine.
 
     `namespaces=False` is for a command that shares all of them with us: what they would have kept apart is refused,
-    unix sockets always, every socket with the network off. `read_only` then refuses metadata as well, and
-    `sessions=False` has setsid(2) succeed without doing anything, so that the session tells whose a process is.
+    unix sockets always, every socket with the network off. `read_only` then refuses metadata as well.
     """
     machine = machine or platform.machine()
     column = tuple(ARCHES).index(machine) if machine in ARCHES else None
@@ -220,7 +215,7 @@ def program(
     for numbers in _CALLS.values():
         code += _when(numbers[column], [_fail()])
     if not namespaces:
-        code += _without_namespaces(column, read_only=read_only, sessions=sessions)
+        code += _without_namespaces(column, read_only=read_only)
     # FIFOs, sockets and plain files may be made; devices not.
     for call, mode in ((_MKNOD, 1), (_MKNODAT, 2)):
         devices = [_load(_argument(mode)), (_AND, 0, 0, S_IFMT), *_refuse_values((S_IFCHR, S_IFBLK))]

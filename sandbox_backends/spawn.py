@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
-from functools import partial
 
 import msgspec
 
@@ -66,17 +65,19 @@ def spawn(plan: ExecPlan, launch: Launch, cgroup: Cgroup | None = None) -> Spawn
                 ours.append(feed_end)
                 theirs.append(stdin)
         mark = f"{os.getpid()}-{next(_serial)}" if launch.marked else None
-        start = partial(
-            subprocess.Popen[bytes],
-            launch.argv,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            cwd=launch.cwd,
-            env={**launch.env, MARK: mark} if mark else launch.env,
-            pass_fds=launch.handed,
-            start_new_session=launch.new_session,
-        )
+
+        def start() -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                launch.argv,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=launch.cwd,
+                env={**launch.env, MARK: mark} if mark else launch.env,
+                pass_fds=launch.handed,
+                start_new_session=launch.new_session,
+            )
+
         process = start() if launch.confinement is None else run_confined(launch.confinement, start)
         if cgroup is not None:
             cgroup.admit(process.pid)

@@ -3,7 +3,8 @@
 The calling process is to be a child subreaper (`become_subreaper`): an orphan then becomes *our* child instead of
 init's, and can be found. Whose orphan it is tells, in this order: that it was seen as a descendant before, the session
 it is in, or the mark in its environment. An orphan that nothing tells about is left alone: it may belong to another
-command of the same worker, or to no command at all.
+command of the same worker, or to no command at all. Only of commands confined without namespaces more is known: they
+and nothing else of ours run under a filter, so what hides belongs to the only one there is, or ends with the last.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Container, Iterable
+from typing import ClassVar
 
 import msgspec
 
@@ -159,11 +161,25 @@ def _environ_has(pid: int, mark: bytes) -> bool | None:
     return None if in_exec and fields[0].decode() not in _DEAD else False
 
 
+def _filters(pid: int) -> int:
+    """How many seccomp filters a process runs under; it cannot hide them."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith(b"Seccomp_filters:")), 0)
+    except OSError:
+        return 0
+
+
 class Family:
     """A command and all that came of it. `root` is a child of ours that somebody else waits for (Popen)."""
 
-    def __init__(self, root: int, mark: str | None = None) -> None:
+    confined: ClassVar[set[Family]] = set()
+    """Those of commands that run under a filter in our own namespaces."""
+
+    def __init__(self, root: int, mark: str | None = None, *, confined: bool = False) -> None:
         self.root = root
+        if confined:
+            self.confined.add(self)
         self._mark = f"{MARK}={mark}".encode() if mark else None
         self._our_session = os.getsid(0)
         self._known: set[tuple[int, int]] = set()
@@ -206,7 +222,11 @@ class Family:
         marked = _environ_has(process.pid, self._mark)
         if marked is None:
             self._unclear = True
-        return bool(marked)
+        return bool(marked) or (self.confined == {self} and _filters(process.pid) > _filters(os.getpid()))
+
+    def disband(self) -> None:
+        """It counts no more among those that a hidden process may belong to."""
+        self.confined.discard(self)
 
     def scan(self) -> list[Process]:
         """Every member that is there now, zombies included, parents before children."""

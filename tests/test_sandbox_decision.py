@@ -235,5 +235,7 @@ def test_session_keys_are_canonical():
 def test_what_follows_a_denial():
     assert escalation("untrusted", approved=True).on_denial == "retry"
     assert escalation("untrusted", approved=False).on_denial == "ask"
-    for policy in ("on-request", "never", GRANULAR):
+    for policy in ("on-request", "never"):
         assert escalation(policy, approved=True).on_denial == "report"
+    assert escalation(GRANULAR, approved=False).on_denial == "ask"
+    assert escalation(SILENT, approved=False).on_denial == "report"

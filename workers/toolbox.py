@@ -13,6 +13,7 @@ from workers.tools.plan import UpdatePlan
 from workers.tools.shell import ExecCommand, WriteStdin
 from workers.tools.terminal import Terminals
 from workers.tools.tool import Call, Tool, ToolRefused, TurnScope
+from workers.tools.workspace import Workspace
 
 __all__ = ["Toolbox"]
 
@@ -22,10 +23,11 @@ _WEB_SEARCH = {"type": "web_search", "external_web_access": False, "search_conte
 class Toolbox:
     def __init__(self) -> None:
         self.terminals = Terminals()
+        workspace = Workspace()
         tools: tuple[Tool, ...] = (
-            ExecCommand(self.terminals),
+            ExecCommand(self.terminals, workspace),
             WriteStdin(self.terminals),
-            ApplyPatch(),
+            ApplyPatch(workspace),
             UpdatePlan(),
             ViewImage(),
         )

@@ -24,6 +24,7 @@ from sandbox_backends.planner import plan
 from sandbox_backends.registry import Registry, default_registry
 from sandbox_backends.rules import load_rules
 from sandbox_backends.terminal import SETSID, job_control
+from sandbox_backends.tree import become_subreaper
 from supervisor import exit_codes
 from supervisor.version import VERSION
 
@@ -48,6 +49,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    become_subreaper()  # the probes' orphans are ours to reap
     checks = list(_checks(default_registry()))
     ok = all(check.ok for check in checks if check.needed)
     if options.json:

@@ -46,14 +46,13 @@ def complain(text: str) -> None:
 
 
 def attach(made: ExecPlan) -> int:
-    """Run the plan here; the command's exit code."""
+    """Run the plan here; the command's exit code. We are a subreaper already."""
     saved = termios.tcgetattr(0) if made.stdin == "pty" else None
     try:
         if saved is not None:
             tty.setraw(0)
         if made.backend == Landlock.name:
             return _below_warden(made)
-        become_subreaper()
         return asyncio.run(_run(made))
     finally:
         if saved is not None:

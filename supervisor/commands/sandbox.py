@@ -117,6 +117,7 @@ def run(options: argparse.Namespace) -> int:
         complain(f"{wrong}: {error}")
         return exit_codes.USAGE
     del pins
+    become_subreaper()  # before anything is started, a probe included
     try:
         made = _plan(options, policy)
         if options.plan:
@@ -125,7 +126,6 @@ def run(options: argparse.Namespace) -> int:
         if made.backend == Landlock.name and made.gaps:
             complain(f"weaker than usual ({made.backend_reason}): {', '.join(made.gaps)}")
         if options.json:
-            become_subreaper()
             result = asyncio.run(_captured(made))
             print(msgspec.json.encode(_record(made, result)).decode())
             return result.exit_code

@@ -26,6 +26,7 @@ from workers.approvals import Unanswerable
 from workers.session import now_ms
 from workers.tools import patch, tool_output
 from workers.tools.tool import Call, ToolRefused, TurnCancelled, TurnScope, arguments_of
+from workers.tools.workspace import Workspace
 
 __all__ = ["ApplyPatch"]
 
@@ -61,6 +62,9 @@ class ApplyPatch:
     """Freeform for models of the Responses API, a function with one text for the others."""
 
     name = "apply_patch"
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
 
     def definition(self) -> Mapping[str, Any]:
         return {
@@ -101,11 +105,14 @@ class ApplyPatch:
             )
         return tool_output.patch_result(output, exit_code=code, wall_seconds=time.monotonic() - began)
 
-    @staticmethod
-    def _writable(scope: TurnScope, paths: list[str]) -> bool:
+    def _pins(self, scope: TurnScope) -> tuple[view.Pin, ...]:
+        settings = scope.session.settings
+        return self._workspace.pins(scope.turn_id, settings.sandbox, settings.cwd, os.environ)
+
+    def _writable(self, scope: TurnScope, paths: list[str]) -> bool:
         settings = scope.session.settings
         try:
-            seen = view.resolve(settings.sandbox, settings.cwd, os.environ)
+            seen = view.resolve(settings.sandbox, settings.cwd, os.environ, pins=self._pins(scope))
         except SandboxError:
             return False
         return all(view.writable(seen, path) for path in paths)
@@ -136,9 +143,8 @@ class ApplyPatch:
         if answer.decision == "acceptForSession":
             approvals.granted.update(paths)
 
-    @staticmethod
     async def _apply(
-        scope: TurnScope, item: FileChangeItem, text: str, cwd: str, *, sandboxed: bool
+        self, scope: TurnScope, item: FileChangeItem, text: str, cwd: str, *, sandboxed: bool
     ) -> tuple[str, int]:
         """Run the patch program with an empty environment; its output and exit code."""
         session = scope.session
@@ -148,6 +154,7 @@ class ApplyPatch:
                 cwd=cwd,
                 policy=session.settings.sandbox,
                 env={},
+                pins=self._pins(scope) if sandboxed else (),
                 sandboxed=sandboxed,
                 stdin="pipe",
                 timeout_ms=APPLY_TIMEOUT_MS,

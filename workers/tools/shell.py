@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -9,25 +10,21 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from protocol.items import CommandExecutionItem
-from protocol.notifications import (
-    AcceptWithAmendment,
-    Amendment,
-    CommandApprovalParams,
-    CommandApprovalResponse,
-    CommandDecision,
-    TerminalInteraction,
-)
-from sandbox_backends.decision import Ask, Forbid, Rule, approval_key, decide
+from protocol.notifications import TerminalInteraction, Warned
+from sandbox_backends.decision import Ask, Forbid, approval_key, decide, escalation
 from sandbox_backends.env import ShellEnvironmentPolicy, environment
 from sandbox_backends.errors import SandboxError
-from sandbox_backends.plan import Ids
+from sandbox_backends.landlock import Landlock
+from sandbox_backends.limits import Limits
+from sandbox_backends.plan import Escalation, ExecPlan, Ids
 from sandbox_backends.planner import plan
 from sandbox_backends.runner import run_with_plan
-from workers.approvals import Unanswerable
 from workers.tools import tool_output
 from workers.tools.command_actions import actions_of, display
+from workers.tools.command_approval import CommandApproval
 from workers.tools.terminal import MAX_TERMINALS, OUTPUT_CAP, Terminal, Terminals, yield_output
-from workers.tools.tool import Call, ToolRefused, TurnCancelled, TurnScope, arguments_of
+from workers.tools.tool import Call, ToolRefused, TurnScope, arguments_of
+from workers.tools.workspace import Workspace
 
 __all__ = ["ExecCommand", "WriteStdin"]
 
@@ -60,8 +57,11 @@ class StdinArguments(msgspec.Struct):
 class ExecCommand:
     name = "exec_command"
 
-    def __init__(self, terminals: Terminals) -> None:
+    def __init__(self, terminals: Terminals, workspace: Workspace) -> None:
         self._terminals = terminals
+        self._workspace = workspace
+        self._approval = CommandApproval()
+        self._warned = False
 
     def definition(self) -> Mapping[str, Any]:
         return _function(
@@ -112,105 +112,86 @@ class ExecCommand:
             settings.sandbox,
             argv,
             escalated=escalated,
-            rules=self._terminals.rules,
+            rules=self._approval.rules(scope),
             reason=arguments.justification,
         )
         if isinstance(decision, Forbid):
             raise ToolRefused(tool_output.exec_rejected(decision.reason))
         if self._terminals.full:
             raise ToolRefused(f"too many commands are still running ({MAX_TERMINALS}); end some first")
-        asked = False
+        key = approval_key(argv, cwd, arguments.sandbox_permissions)
+        approved = asked = False
         if isinstance(decision, Ask):
-            key = approval_key(argv, cwd, arguments.sandbox_permissions)
+            approved = True
             if key not in scope.approvals.granted:
                 asked = True
-                await self._ask(scope, item, argv, decision, key)
-        return await self._run(scope, item, argv, cwd, arguments, sandboxed=decision.sandboxed, asked=asked)
+                await self._approval.ask(scope, item, argv, decision, key)
+        path = escalation(settings.approval_policy, approved=approved, key=key)
+        run = _Run(scope, item, argv, cwd, arguments, path)
+        if not decision.sandboxed:
+            return await self._run(run, sandboxed=False, started=asked)
+        answer = await self._run(run, sandboxed=True, started=asked)
+        if run.held is None:
+            return answer
+        return await self._escalate(run, answer)
 
-    async def _ask(
-        self, scope: TurnScope, item: CommandExecutionItem, argv: list[str], decision: Ask, key: str
-    ) -> None:
-        session, approvals = scope.session, scope.approvals
-        approvals.waiting()
-        session.item_started(scope.turn_id, item)
-        assert item.started_at_ms is not None
-        params = CommandApprovalParams(
-            thread_id=session.id,
-            turn_id=scope.turn_id,
-            item_id=item.id,
-            started_at_ms=item.started_at_ms,
-            environment_id="local",
-            command=item.command,
-            cwd=item.cwd,
-            command_actions=item.command_actions,
-        )
-        if decision.reason:
-            params.reason = decision.reason
-        choices: list[CommandDecision] = ["accept", "cancel"]
-        if decision.amendment:
-            amendment = list(decision.amendment)
-            params.proposed_execpolicy_amendment = amendment
-            offer = Amendment(execpolicy_amendment=amendment)
-            choices.insert(1, AcceptWithAmendment(acceptWithExecpolicyAmendment=offer))
-        params.available_decisions = choices
+    async def _escalate(self, run: _Run, answer: str) -> str:
+        """The sandbox stopped it, and its item is still open: once more without, if that is wanted."""
+        scope, item, held = run.scope, run.item, run.held
+        assert held is not None
         try:
-            answer = await approvals.ask(
-                "item/commandExecution/requestApproval", params, CommandApprovalResponse
+            wanted = run.escalation.on_denial == "retry" or (
+                await self._approval.ask_again(
+                    scope, item, run.escalation.reason, run.escalation.approval_key
+                )
             )
-        except Unanswerable:
-            item.status = "failed"
-            session.item_completed(scope.turn_id, item)
-            approvals.resume()
-            raise ToolRefused(tool_output.exec_rejected(tool_output.APPROVAL_FAILED)) from None
-        verdict = answer.decision
-        if verdict in ("decline", "cancel"):
-            item.status = "declined"
-            session.item_completed(scope.turn_id, item)
-            approvals.resume()
-            if verdict == "cancel":
-                raise TurnCancelled
-            raise ToolRefused(tool_output.exec_rejected(tool_output.REJECTED_BY_USER))
-        if verdict == "acceptForSession":
-            approvals.granted.add(key)
-        elif isinstance(verdict, AcceptWithAmendment):
-            prefix = tuple(verdict.acceptWithExecpolicyAmendment.execpolicy_amendment)
-            self._terminals.rules.append(Rule(prefix))
-        approvals.resume()
+        except asyncio.CancelledError:
+            held.release(tell=False)
+            raise
+        if not wanted:
+            held.release(tell=True)
+            return answer
+        held.release(tell=False)
+        return await self._run(run, sandboxed=False, started=True, attempt=2)
 
-    async def _run(
-        self,
-        scope: TurnScope,
-        item: CommandExecutionItem,
-        argv: list[str],
-        cwd: str,
-        arguments: ExecArguments,
-        *,
-        sandboxed: bool,
-        asked: bool,
-    ) -> str:
+    def _plan(self, run: _Run, *, sandboxed: bool, attempt: int) -> ExecPlan:
+        session, arguments = run.scope.session, run.arguments
+        settings = session.settings
+        policy = ShellEnvironmentPolicy(**msgspec.structs.asdict(settings.shell_environment))
+        env = environment(policy, os.environ, thread_id=session.id)
+        pins = (
+            self._workspace.pins(run.scope.turn_id, settings.sandbox, settings.cwd, env) if sandboxed else ()
+        )
+        return plan(
+            run.argv,
+            cwd=run.cwd,
+            workspace=settings.cwd,
+            policy=settings.sandbox,
+            env=env,
+            pins=pins,
+            masked=(os.path.join(session.home, "auth.json"),),
+            sandboxed=sandboxed,
+            timeout_ms=arguments.timeout_ms,
+            output_cap=OUTPUT_CAP,
+            # Not a pipe: rg and others read a pipe instead of the files, and would wait for ever.
+            stdin="pty" if arguments.tty else "null",
+            pty_size=TERMINAL_SIZE if arguments.tty else None,
+            limits=Limits(**msgspec.structs.asdict(settings.command_limits)),
+            escalation=run.escalation if sandboxed else Escalation(),
+            ids=Ids(thread=session.id, turn=run.scope.turn_id, item=run.item.id, attempt=attempt),
+        )
+
+    async def _run(self, run: _Run, *, sandboxed: bool, started: bool, attempt: int = 1) -> str:
+        scope, item = run.scope, run.item
         session = scope.session
         number = self._terminals.number()
         terminal = Terminal(scope, item, number)
-        policy = ShellEnvironmentPolicy(**msgspec.structs.asdict(session.settings.shell_environment))
         try:
-            prepared = plan(
-                argv,
-                cwd=cwd,
-                workspace=session.settings.cwd,
-                policy=session.settings.sandbox,
-                env=environment(policy, os.environ, thread_id=session.id),
-                masked=(os.path.join(session.home, "auth.json"),),
-                sandboxed=sandboxed,
-                timeout_ms=arguments.timeout_ms,
-                output_cap=OUTPUT_CAP,
-                # Not a pipe: rg and others read a pipe instead of the files, and would wait for ever.
-                stdin="pty" if arguments.tty else "null",
-                pty_size=TERMINAL_SIZE if arguments.tty else None,
-                ids=Ids(thread=session.id, turn=scope.turn_id, item=item.id),
-            )
+            prepared = self._plan(run, sandboxed=sandboxed, attempt=attempt)
+            self._warn(scope, prepared)
             item.process_id = str(number)
             item.source = "unifiedExecStartup"
-            if not asked:
+            if not started:
                 session.item_started(scope.turn_id, item)
             terminal.command = await run_with_plan(prepared, terminal.output)
         except SandboxError as error:
@@ -219,10 +200,36 @@ class ExecCommand:
                 item.aggregated_output = str(error)
                 session.item_completed(scope.turn_id, item)
             raise ToolRefused(f"exec_command failed: {error}") from None
+        terminal.holds = prepared.escalation.on_denial != "report"
         self._terminals.watch(terminal)
-        answer = await yield_output(terminal, arguments.yield_time_ms, arguments.max_output_tokens)
+        answer = await yield_output(terminal, run.arguments.yield_time_ms, run.arguments.max_output_tokens)
         terminal.answered = True
+        run.held = terminal if terminal.held is not None else None
         return answer
+
+    def _warn(self, scope: TurnScope, prepared: ExecPlan) -> None:
+        """The weaker sandbox is never used silently."""
+        if prepared.backend != Landlock.name or self._warned:
+            return
+        self._warned = True
+        text = (
+            f"Commands run in a weaker sandbox, {prepared.backend}: {prepared.backend_reason}. "
+            f"Not enforced: {', '.join(prepared.gaps)}. `bulkhead doctor` tells more."
+        )
+        scope.session.notify("warning", Warned(thread_id=scope.session.id, message=text))
+
+
+class _Run(msgspec.Struct):
+    """One call of exec_command, through both of its attempts."""
+
+    scope: TurnScope
+    item: CommandExecutionItem
+    argv: list[str]
+    cwd: str
+    arguments: ExecArguments
+    escalation: Escalation
+    held: Terminal | None = None
+    """The first attempt, if the sandbox stopped it and something is to be done about that."""
 
 
 class WriteStdin:

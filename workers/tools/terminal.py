@@ -10,7 +10,6 @@ import time
 from protocol.items import CommandExecutionItem
 from protocol.notifications import ItemDelta, TerminalInteraction
 from sandbox_backends.command import RunningCommand
-from sandbox_backends.decision import Rule
 from sandbox_backends.output import Captured, HeadTail, TextStream
 from sandbox_backends.result import ExecResult
 from workers.tools import tool_output
@@ -53,6 +52,9 @@ class Terminal:
         self.answered = False
         """Whether the call that started it has told the model its number."""
         self.forsaken = False
+        self.holds = False
+        """Whether its item stays open when the sandbox stopped it, since it may run again."""
+        self.held: ExecResult | None = None
 
     def output(self, chunk: bytes) -> None:
         self.unread.push(chunk)
@@ -89,6 +91,12 @@ class Terminal:
         if interaction is not None:
             self.scope.session.notify("item/commandExecution/terminalInteraction", interaction)
 
+    def release(self, *, tell: bool) -> None:
+        """Let go of a held end: told as the item's, or dropped for what comes after."""
+        assert self.held is not None
+        result, self.held = self.held, None
+        self.complete(result, tell=tell)
+
     def complete(self, result: ExecResult, *, tell: bool) -> None:
         """The command has ended: the rest of its output, and its item."""
         if self._timer is not None:
@@ -114,8 +122,6 @@ class Terminals:
 
     def __init__(self) -> None:
         self._live: dict[int, Terminal] = {}
-        self.rules: list[Rule] = []
-        """Prefix rules that the user accepted in this thread."""
         self._silenced = False
 
     def number(self) -> int:
@@ -139,6 +145,9 @@ class Terminals:
         assert terminal.command is not None
         result = await terminal.command.wait()
         self._live.pop(terminal.number, None)
+        if terminal.holds and not terminal.answered and not terminal.forsaken and result.denial is not None:
+            terminal.held = result
+            return result
         # After an interrupt the item stays open, as with the peer.
         terminal.complete(result, tell=terminal.forsaken or not result.ended)
         return result

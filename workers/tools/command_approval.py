@@ -1,0 +1,140 @@
+"""Asking about commands: before they run, and after the sandbox stopped one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from protocol.items import CommandExecutionItem
+from protocol.notifications import (
+    AcceptWithAmendment,
+    Amendment,
+    CommandApprovalParams,
+    CommandApprovalResponse,
+    CommandDecision,
+    ConfigWarning,
+    Warned,
+)
+from sandbox_backends.decision import Ask, Rule
+from sandbox_backends.rules import RuleBook, remember
+from workers.approvals import Unanswerable
+from workers.tools import tool_output
+from workers.tools.tool import ToolRefused, TurnCancelled, TurnScope
+
+__all__ = ["CommandApproval"]
+
+BROKEN_RULES = "Error parsing rules; custom rules not applied."
+
+
+class CommandApproval:
+    """The rules for one thread's commands, and the questions about them."""
+
+    def __init__(self) -> None:
+        self._accepted: list[Rule] = []
+        """Those the user accepted in this thread; they hold even where they could not be stored."""
+        self._book: RuleBook | None = None
+
+    def rules(self, scope: TurnScope) -> Sequence[Rule]:
+        """All rules that hold now; a mistake in a file is told once."""
+        if self._book is None:
+            self._book = RuleBook(scope.session.home)
+        rules = self._book.rules()
+        for mistake in self._book.untold():
+            warning = ConfigWarning(summary=BROKEN_RULES, details=str(mistake), path=mistake.file)
+            scope.session.notify("configWarning", warning)
+        return (*rules, *self._accepted)
+
+    async def ask(
+        self, scope: TurnScope, item: CommandExecutionItem, argv: Sequence[str], decision: Ask, key: str
+    ) -> None:
+        """Ask before the item's command runs; the item is started by that.
+
+        Raises:
+            ToolRefused, TurnCancelled: the item is completed then.
+        """
+        scope.approvals.waiting()
+        scope.session.item_started(scope.turn_id, item)
+        choices: list[CommandDecision] = ["accept", "cancel"]
+        params = self._question(scope, item, decision.reason)
+        if decision.amendment:
+            amendment = list(decision.amendment)
+            params.proposed_execpolicy_amendment = amendment
+            offer = Amendment(execpolicy_amendment=amendment)
+            choices.insert(1, AcceptWithAmendment(acceptWithExecpolicyAmendment=offer))
+        params.available_decisions = choices
+        verdict = await self._put(scope, item, params)
+        if verdict in ("decline", "cancel"):
+            item.status = "declined"
+            scope.session.item_completed(scope.turn_id, item)
+            scope.approvals.resume()
+            if verdict == "cancel":
+                raise TurnCancelled
+            raise ToolRefused(tool_output.exec_rejected(tool_output.REJECTED_BY_USER))
+        self._learn(scope, verdict, key)
+        scope.approvals.resume()
+
+    async def ask_again(self, scope: TurnScope, item: CommandExecutionItem, reason: str, key: str) -> bool:
+        """Ask whether to run once more without the sandbox; the item is open. False: no.
+
+        Raises:
+            ToolRefused, TurnCancelled: the item is completed then.
+        """
+        scope.approvals.waiting()
+        params = self._question(scope, item, reason)
+        params.available_decisions = ["accept", "cancel"]
+        verdict = await self._put(scope, item, params)
+        if verdict == "cancel":
+            item.status = "declined"
+            scope.session.item_completed(scope.turn_id, item)
+            scope.approvals.resume()
+            raise TurnCancelled
+        if verdict != "decline":
+            self._learn(scope, verdict, key)
+        scope.approvals.resume()
+        return verdict != "decline"
+
+    @staticmethod
+    def _question(scope: TurnScope, item: CommandExecutionItem, reason: str | None) -> CommandApprovalParams:
+        assert item.started_at_ms is not None
+        params = CommandApprovalParams(
+            thread_id=scope.session.id,
+            turn_id=scope.turn_id,
+            item_id=item.id,
+            started_at_ms=item.started_at_ms,
+            environment_id="local",
+            command=item.command,
+            cwd=item.cwd,
+            command_actions=item.command_actions,
+        )
+        if reason:
+            params.reason = reason
+        return params
+
+    @staticmethod
+    async def _put(
+        scope: TurnScope, item: CommandExecutionItem, params: CommandApprovalParams
+    ) -> CommandDecision:
+        try:
+            answer = await scope.approvals.ask(
+                "item/commandExecution/requestApproval", params, CommandApprovalResponse
+            )
+        except Unanswerable:
+            item.status = "failed"
+            scope.session.item_completed(scope.turn_id, item)
+            scope.approvals.resume()
+            raise ToolRefused(tool_output.exec_rejected(tool_output.APPROVAL_FAILED)) from None
+        return answer.decision
+
+    def _learn(self, scope: TurnScope, verdict: CommandDecision, key: str) -> None:
+        """Remember an acceptance as it was meant: for this command, or for all that begin so, for good."""
+        if verdict == "acceptForSession":
+            scope.approvals.granted.add(key)
+        elif isinstance(verdict, AcceptWithAmendment):
+            prefix = tuple(verdict.acceptWithExecpolicyAmendment.execpolicy_amendment)
+            if not prefix:
+                return
+            self._accepted.append(Rule(prefix))
+            try:
+                remember(scope.session.home, prefix)
+            except OSError as error:
+                text = f"The rule holds for this thread only: {error.strerror}: {error.filename}"
+                scope.session.notify("warning", Warned(thread_id=scope.session.id, message=text))
