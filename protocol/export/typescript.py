@@ -13,7 +13,7 @@ from typing import Any
 from protocol.export.document import Document, references
 from protocol.export.schema import REF, Schema
 
-__all__ = ["typescript_files"]
+__all__ = ["type_text", "typescript_files"]
 
 _HEAD = "// Generated from the tables of methods of Bulkhead. Not to be edited.\n\n"
 _JSON_VALUE = """export type JsonValue = number | string | boolean | Array<JsonValue> | { [key in string]?: JsonValue } | null;
@@ -50,7 +50,7 @@ def _index(names: list[str]) -> str:
 
 
 def _file(name: str, schema: Schema, document: Document) -> str:
-    body = _type(schema)
+    body = type_text(schema)
     top = name in document.outer
     imports = [_import(other, document, top=top) for other in sorted(references(schema) - {name})]
     if re.search(rf"\b{_ANYTHING}\b", body):
@@ -74,28 +74,29 @@ def _import(name: str, document: Document, *, top: bool) -> str:
     return f'import type {{ {name} }} from "{folder}/{name}";\n'
 
 
-def _type(schema: Any) -> str:
+def type_text(schema: Any) -> str:
+    """A schema as a TypeScript type; what it refers to by name."""
     if schema is True or not isinstance(schema, dict):
         return _ANYTHING
     if "$ref" in schema:
         return str(schema["$ref"]).removeprefix(REF)
     for key in ("oneOf", "anyOf"):
         if key in schema:
-            union = " | ".join(dict.fromkeys(_type(part) for part in schema[key]))
+            union = " | ".join(dict.fromkeys(type_text(part) for part in schema[key]))
             if "properties" in schema:
                 return f"{_object(schema)} & ({union})"
             return union
     if "allOf" in schema:
-        return " & ".join(_type(part) for part in schema["allOf"])
+        return " & ".join(type_text(part) for part in schema["allOf"])
     if "enum" in schema:
         return " | ".join(json.dumps(value) for value in schema["enum"])
     kinds = schema.get("type")
     if kinds is None:
         return _ANYTHING
     if isinstance(kinds, list):
-        return " | ".join(_type(schema | {"type": kind}) for kind in kinds)
+        return " | ".join(type_text(schema | {"type": kind}) for kind in kinds)
     if kinds == "array":
-        return f"Array<{_type(schema.get('items', True))}>"
+        return f"Array<{type_text(schema.get('items', True))}>"
     if kinds == "object":
         return _object(schema)
     return _PRIMITIVES[kinds]
@@ -104,11 +105,11 @@ def _type(schema: Any) -> str:
 def _object(schema: Schema) -> str:
     if "properties" not in schema:
         if "additionalProperties" in schema:
-            return f"{{ [key in string]?: {_type(schema['additionalProperties'])} }}"
+            return f"{{ [key in string]?: {type_text(schema['additionalProperties'])} }}"
         return "Record<string, never>"
     required = schema.get("required", ())
     fields = [
-        f"{key if _PLAIN_KEY.match(key) else json.dumps(key)}{'' if key in required else '?'}: {_type(value)}"
+        f"{key if _PLAIN_KEY.match(key) else json.dumps(key)}{'' if key in required else '?'}: {type_text(value)}"
         for key, value in schema["properties"].items()
     ]
     return "{ " + "; ".join(fields) + " }"
