@@ -38,7 +38,13 @@ from protocol.threads import (
     ThreadStartParams,
 )
 
-__all__ = ["ThreadOverrides", "ThreadSettings", "resolve_thread"]
+__all__ = [
+    "CommandSettings",
+    "ThreadOverrides",
+    "ThreadSettings",
+    "resolve_command",
+    "resolve_thread",
+]
 
 DEFAULT_PROVIDER = "openai"
 UPDATE_PLAN, VIEW_IMAGE, WEB_SEARCH = "update_plan", "view_image", "web_search"
@@ -161,6 +167,35 @@ def resolve_thread(
         hide_reasoning=settings.hide_agent_reasoning,
         keep_history=settings.history.persistence == "save-all",
     )
+
+
+class CommandSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command needs that belongs to no thread. cwd: absolute; need not exist."""
+
+    cwd: str
+    sandbox: SandboxPolicy
+    shell_environment: ShellEnvironmentPolicy
+
+
+def resolve_command(
+    document: Document,
+    cwd: str,
+    mode: SandboxMode | None = None,
+    *,
+    home: str,
+    server_cwd: str,
+    environ: Mapping[str, str],
+) -> CommandSettings:
+    """Settings for a command in `cwd`; `mode` is taken in place of the configured one.
+
+    :raises ConfigError: the settings are wrong.
+    """
+    cwd = _absolute(cwd, server_cwd, environ)
+    document = with_project_layers(document, cwd, home)
+    settings = settings_of(document)
+    workspace = _workspace(document, settings.sandbox_workspace_write, cwd, environ)
+    sandbox, _ = _sandbox(mode or settings.sandbox_mode, workspace, trust_of(cwd, settings.projects))
+    return CommandSettings(cwd=cwd, sandbox=sandbox, shell_environment=settings.shell_environment_policy)
 
 
 def _absolute(path: str, base: str, environ: Mapping[str, str]) -> str:

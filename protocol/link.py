@@ -57,7 +57,7 @@ class Frame(IntEnum):
 class Record(IntEnum):
     """Kinds of records; what the key means is given in brackets."""
 
-    EVENTS = 1  # [0] finished notification lines for all clients of the thread
+    EVENTS = 1  # [0] finished notification lines for all clients of the thread (of a host worker: for its one client)
     REPLY = 2  # [command] the finished line that answers a command
     NOTICE = 3  # [command] notification lines for the client of that command alone
     REQUEST = 4  # [request] a server request: method, newline, params
@@ -77,7 +77,7 @@ class Adopt(msgspec.Struct, kw_only=True):
     """What a parked worker needs to become somebody."""
 
     role: str
-    """`thread` or `catalog`."""
+    """`thread`, `catalog` or `host`."""
     thread_id: str = ""
     epoch: int = 0
     home: str = ""

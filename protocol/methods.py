@@ -3,8 +3,9 @@
 Routing, ordering, validation, the list in the error for an unknown method, the exported schema, the reference page
 and the conformance tests derive from these rows; nothing else lists methods.
 
-*Owner* says who answers: the front itself, the worker of the thread, or the catalog (a worker that owns no thread,
-so that a huge or poisoned stored thread cannot touch the front).
+*Owner* says who answers: the front itself, the worker of the thread, the catalog (a worker that owns no thread, so that
+a huge or poisoned stored thread cannot touch the front), or the connection's host worker (commands, files, searches
+without a thread).
 
 *Order* says what a request waits for:
 
@@ -22,7 +23,18 @@ from enum import Enum
 
 import msgspec
 
-from protocol import configuration, models, notifications, session, threads, turns
+from protocol import (
+    command_exec,
+    configuration,
+    file_search,
+    files,
+    git,
+    models,
+    notifications,
+    session,
+    threads,
+    turns,
+)
 from protocol.base import NoParams
 
 __all__ = [
@@ -41,6 +53,7 @@ class Owner(Enum):
     FRONT = "front"
     WORKER = "worker"
     CATALOG = "catalog"
+    HOST = "host"
 
 
 class Order(Enum):
@@ -57,6 +70,8 @@ class Method(msgspec.Struct, frozen=True):
     owner: Owner
     order: Order
     experimental: bool = False
+    hazardous: bool = False
+    """Runs or changes what the client names on this machine: no test may make such params up."""
 
 
 class Notification(msgspec.Struct, frozen=True):
@@ -73,7 +88,7 @@ class ServerRequest(msgspec.Struct, frozen=True):
     experimental: bool = False
 
 
-_FRONT, _WORKER, _CATALOG = Owner.FRONT, Owner.WORKER, Owner.CATALOG
+_FRONT, _WORKER, _CATALOG, _HOST = Owner.FRONT, Owner.WORKER, Owner.CATALOG, Owner.HOST
 _THREAD, _NONE = Order.THREAD, Order.NONE
 
 _METHODS = (
@@ -115,6 +130,84 @@ _METHODS = (
     Method(
         "configRequirements/read", NoParams, configuration.ConfigRequirementsReadResponse, _CATALOG, _NONE
     ),
+    # the machine, without a thread
+    Method(
+        "command/exec",
+        command_exec.CommandExecParams,
+        command_exec.CommandExecResponse,
+        _HOST,
+        _NONE,
+        hazardous=True,
+    ),
+    Method(
+        "command/exec/write",
+        command_exec.CommandExecWriteParams,
+        command_exec.CommandExecWriteResponse,
+        _HOST,
+        _NONE,
+    ),
+    Method(
+        "command/exec/resize",
+        command_exec.CommandExecResizeParams,
+        command_exec.CommandExecResizeResponse,
+        _HOST,
+        _NONE,
+    ),
+    Method(
+        "command/exec/terminate",
+        command_exec.CommandExecTerminateParams,
+        command_exec.CommandExecTerminateResponse,
+        _HOST,
+        _NONE,
+    ),
+    Method("fs/readFile", files.FsReadFileParams, files.FsReadFileResponse, _HOST, _NONE),
+    Method("fs/writeFile", files.FsWriteFileParams, files.FsWriteFileResponse, _HOST, _NONE, hazardous=True),
+    Method(
+        "fs/createDirectory",
+        files.FsCreateDirectoryParams,
+        files.FsCreateDirectoryResponse,
+        _HOST,
+        _NONE,
+        hazardous=True,
+    ),
+    Method("fs/getMetadata", files.FsGetMetadataParams, files.FsGetMetadataResponse, _HOST, _NONE),
+    Method("fs/readDirectory", files.FsReadDirectoryParams, files.FsReadDirectoryResponse, _HOST, _NONE),
+    Method("fs/remove", files.FsRemoveParams, files.FsRemoveResponse, _HOST, _NONE, hazardous=True),
+    Method("fs/copy", files.FsCopyParams, files.FsCopyResponse, _HOST, _NONE, hazardous=True),
+    Method("fs/watch", files.FsWatchParams, files.FsWatchResponse, _HOST, _NONE),
+    Method("fs/unwatch", files.FsUnwatchParams, files.FsUnwatchResponse, _HOST, _NONE),
+    Method(
+        "fuzzyFileSearch",
+        file_search.FuzzyFileSearchParams,
+        file_search.FuzzyFileSearchResponse,
+        _HOST,
+        _NONE,
+    ),
+    Method(
+        "fuzzyFileSearch/sessionStart",
+        file_search.FuzzyFileSearchSessionStartParams,
+        file_search.FuzzyFileSearchSessionStartResponse,
+        _HOST,
+        _NONE,
+        experimental=True,
+    ),
+    Method(
+        "fuzzyFileSearch/sessionUpdate",
+        file_search.FuzzyFileSearchSessionUpdateParams,
+        file_search.FuzzyFileSearchSessionUpdateResponse,
+        _HOST,
+        _NONE,
+        experimental=True,
+    ),
+    Method(
+        "fuzzyFileSearch/sessionStop",
+        file_search.FuzzyFileSearchSessionStopParams,
+        file_search.FuzzyFileSearchSessionStopResponse,
+        _HOST,
+        _NONE,
+        experimental=True,
+    ),
+    Method("gitDiffToRemote", git.GitDiffToRemoteParams, git.GitDiffToRemoteResponse, _HOST, _NONE),
     # the rest
     Method("model/list", models.ModelListParams, models.ModelListResponse, _FRONT, _NONE),
 )
@@ -152,6 +245,10 @@ _NOTIFICATIONS = (
     Notification("item/commandExecution/outputDelta", _n.ItemDelta),
     Notification("item/commandExecution/terminalInteraction", _n.TerminalInteraction),
     Notification("item/fileChange/patchUpdated", _n.PatchUpdated),
+    Notification("command/exec/outputDelta", command_exec.CommandExecOutputDeltaNotification),
+    Notification("fs/changed", files.FsChangedNotification),
+    Notification("fuzzyFileSearch/sessionUpdated", file_search.FuzzyFileSearchSessionUpdatedNotification),
+    Notification("fuzzyFileSearch/sessionCompleted", file_search.FuzzyFileSearchSessionCompletedNotification),
 )
 
 NOTIFICATIONS: dict[str, Notification] = {row.name: row for row in _NOTIFICATIONS}

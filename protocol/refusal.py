@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 
 from protocol.base import NoParams, OptionalParams
+from protocol.constraints import ABSOLUTE
 from protocol.rpc import NULL, RpcError
 
 __all__ = ["decode_params"]
@@ -19,6 +20,10 @@ _MISSING = re.compile(r"Object missing required field `([^`]+)`")
 _PATH = re.compile(r" - at `\$(.*)`$")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _EXPECTED = re.compile(r"Expected `([^`]+)`")
+_RANGE = re.compile(r"Expected `int` (>=|<=) (\d+)")
+_WIDTHS = {"0": "usize", str(0xFFFF): "u16"}
+"""The bound that a number breaks -> the peer's name of the type."""
+_NOT_ABSOLUTE = f"Expected `str` matching regex {ABSOLUTE!r}"
 _WORDS = {
     "str": "a string",
     "bool": "a boolean",
@@ -63,8 +68,9 @@ def _explain(text: str, params: msgspec.Raw, kind: type[msgspec.Struct]) -> str:
     if path is None and not isinstance(value, dict):
         return f"invalid type: {_describe(value)}, expected struct {kind.__name__}"
     expected: Any = kind
+    parent: Any = kind
     for name, index in _STEP.findall(path.group(1) if path else ""):
-        expected = _step(expected, name, index)
+        parent, expected = expected, _step(expected, name, index)
         try:
             value = value[name] if name else value[int(index) if index.isdigit() else 0]
         except (KeyError, IndexError, TypeError):
@@ -75,6 +81,12 @@ def _explain(text: str, params: msgspec.Raw, kind: type[msgspec.Struct]) -> str:
         return f"unknown variant `{value}`, expected {wanted}"
     if text.startswith("Invalid value") and isinstance(value, dict):
         return f"unknown variant `{value.get('type')}`"
+    if text.startswith("Invalid value") and isinstance(value, str) and (tags := _tags(parent)):
+        return f"unknown variant `{value}`, expected one of {', '.join(f'`{tag}`' for tag in tags)}"
+    if text.startswith(_NOT_ABSOLUTE):
+        return "AbsolutePathBuf deserialized without a base path"
+    if out_of_range := _RANGE.match(text):
+        return f"invalid value: {_describe(value)}, expected {_WIDTHS.get(out_of_range.group(2), 'i64')}"
     found = _EXPECTED.match(text)
     if found:
         wanted = found.group(1).removesuffix(" | null").split(" | ")[0]
@@ -119,4 +131,13 @@ def _choices(annotation: Any) -> list[str]:
         for member in _members(annotation)
         if get_origin(member) is Literal
         for choice in get_args(member)
+    ]
+
+
+def _tags(annotation: Any) -> list[str]:
+    return [
+        str(tag)
+        for member in _members(annotation)
+        if isinstance(member, type) and issubclass(member, msgspec.Struct)
+        if (tag := member.__struct_config__.tag) is not None
     ]

@@ -29,7 +29,7 @@ from sandbox_backends.terminal import resize
 from sandbox_backends.tree import Family, Process
 from sandbox_backends.view import verify
 
-__all__ = ["DEFAULT_GRACE_S", "RunningCommand", "Sink"]
+__all__ = ["DEFAULT_GRACE_S", "NOT_FOUND", "RunningCommand", "Sink"]
 
 Sink = Callable[[bytes], None]
 
@@ -87,6 +87,23 @@ class RunningCommand:
     @property
     def done(self) -> bool:
         return self._done.done()
+
+    @property
+    def exited(self) -> bool:
+        """Whether the program has ended; some of its output may still come."""
+        return self._exited.done()
+
+    def pause(self) -> None:
+        """Read no more output, so that the command has to wait with it.
+
+        Its end is noticed all the same, and what it left in the pipe is then read for at most `DRAIN_S` seconds.
+        """
+        for reader in self._readers:
+            reader.pause()
+
+    def resume(self) -> None:
+        for reader in self._readers:
+            reader.resume()
 
     async def wait(self) -> ExecResult:
         """Return the result. Cancelling this ends the command and all it started, then raises CancelledError."""
@@ -264,6 +281,7 @@ class RunningCommand:
                 self._timed_out = True
                 await self._kill()
                 await self._exited
+            self.resume()
             await asyncio.wait([reader.ended for reader in self._readers], timeout=DRAIN_S)
             said = self._said.last(TAIL).decode("utf-8", "replace")
             code = child.process.returncode

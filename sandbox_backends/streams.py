@@ -20,18 +20,32 @@ DRAINED_BELOW = 1 << 18
 
 
 class Reader:
-    """Reads a descriptor to its end, whatever becomes of the data. Owns the descriptor."""
+    """Reads a descriptor to its end, unless paused. Owns the descriptor."""
 
     def __init__(self, fd: int, sink: Callable[[bytes], None]) -> None:
         self._fd = fd
         self._sink = sink
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self._loop.create_future()
+        self._paused = False
         os.set_blocking(fd, False)
         self._loop.add_reader(fd, self._ready)
 
+    def pause(self) -> None:
+        """Leave the rest where it is: whoever writes it has to wait. The sink may call this."""
+        if not self._paused and self._fd >= 0:
+            self._paused = True
+            self._loop.remove_reader(self._fd)
+
+    def resume(self) -> None:
+        if self._paused and self._fd >= 0:
+            self._paused = False
+            self._loop.add_reader(self._fd, self._ready)
+
     def _ready(self) -> None:
         for _ in range(READS_PER_WAKE):
+            if self._paused:
+                return
             try:
                 chunk = os.read(self._fd, CHUNK)
             except BlockingIOError:

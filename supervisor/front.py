@@ -31,6 +31,7 @@ from supervisor.configuration import Configuration
 from supervisor.connection import Connection
 from supervisor.handlers.handshake import user_agent
 from supervisor.handlers.registry import HANDLERS, Handler
+from supervisor.hosts import Hosts
 from supervisor.hub import Hub
 from supervisor.lanes import Lanes
 from supervisor.nursery import Nursery
@@ -75,6 +76,9 @@ class Front:
         flags = msgspec.Raw(msgspec.json.encode(configuration.flags))
         adopt = Adopt(role="catalog", home=self.home, flags=flags, credit=settings.credit_bytes)
         self.catalog = Catalog(self.hub, self.nursery, adopt)
+        self.hosts = Hosts(
+            self.hub, self.nursery, Adopt(role="host", home=self.home, credit=settings.credit_bytes)
+        )
         self.watchdog = Watchdog(self.supervisor, self.hub, settings)
         self.connections: set[Connection] = set()
         self._lanes = Lanes()
@@ -96,6 +100,7 @@ class Front:
         """The client is gone for good; its threads go on for others."""
         self.connections.discard(connection)
         self.supervisor.forget(connection)
+        self.hosts.forget(connection)
 
     async def settle(self, connection: Connection | None = None) -> None:
         """Wait, not for ever, until what clients (or this one) have asked so far is answered."""
@@ -106,7 +111,8 @@ class Front:
                 for thread in self.supervisor.threads.values()
                 for pending in thread.pending.values()
             )
-            if not waiting and not self.catalog.busy and not self._lanes and not self._tasks:
+            busy = self.catalog.busy or self.hosts.busy(connection)
+            if not waiting and not busy and not self._lanes and not self._tasks:
                 return
             await asyncio.sleep(SETTLE_LOOK_S)
 
@@ -115,6 +121,7 @@ class Front:
         self.watchdog.close()
         await self.supervisor.close()
         self.catalog.close()
+        self.hosts.close()
         await self._lanes.settle()
         for connection in tuple(self.connections):
             await connection.outbox.flush()
@@ -179,6 +186,8 @@ class Front:
         elif row.owner is Owner.CATALOG:
             decode_params(request.params, row.params)
             self.catalog.ask(self._command(connection, request, self._statuses()), connection)
+        elif row.owner is Owner.HOST:
+            self.hosts.ask(self._command(connection, request, self._host_context(row)), connection)
         elif row.order is Order.NEW_THREAD:
             decode_params(request.params, row.params)
             self._load(connection, request, new_id())
@@ -309,6 +318,10 @@ class Front:
             experimental=connection.experimental,
             context=context,
         )
+
+    def _host_context(self, row: Method) -> msgspec.Raw:
+        """Commands run under the configuration as it is now; host workers live long."""
+        return self.configuration.refresh().layers if row.name == "command/exec" else _NO_CONTEXT
 
     def _statuses(self) -> msgspec.Raw:
         """The status of each loaded thread, for lists."""

@@ -6,7 +6,7 @@ from protocol.rpc import INTERNAL_ERROR, OVERLOADED, RpcError
 from supervisor.launcher import LaunchError
 from supervisor.loaded import LoadedThread
 
-__all__ = ["no_worker", "quarantined", "shutting_down"]
+__all__ = ["no_worker", "quarantined", "shutting_down", "too_many_requests"]
 
 
 def shutting_down() -> RpcError:
@@ -17,6 +17,11 @@ def no_worker(error: LaunchError) -> RpcError:
     return RpcError(
         f"no worker process can be started: {error}", OVERLOADED, {"server_overloaded": str(error)}
     )
+
+
+def too_many_requests(limit: int) -> RpcError:
+    text = f"{limit} requests of this connection wait for an answer already"
+    return RpcError(text, OVERLOADED, {"server_overloaded": text})
 
 
 def quarantined(thread: LoadedThread, window_s: float) -> RpcError:

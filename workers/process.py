@@ -15,6 +15,7 @@ import uvloop
 from protocol.link import Adopt, Command, Frame
 from sandbox_backends import tree
 from workers.catalog import CatalogService
+from workers.host.service import HostService
 from workers.link import Link
 from workers.thread import ThreadService
 
@@ -52,7 +53,7 @@ def _name(name: bytes) -> None:
 async def _serve(token: bytes, endpoint: str, lifeline: int, loop: asyncio.AbstractEventLoop) -> int:
     ended: asyncio.Future[int] = loop.create_future()
     link = Link(token, endpoint, loop)
-    service: ThreadService | CatalogService | None = None
+    service: ThreadService | CatalogService | HostService | None = None
 
     def end(code: int) -> None:
         if not ended.done():
@@ -69,11 +70,12 @@ async def _serve(token: bytes, endpoint: str, lifeline: int, loop: asyncio.Abstr
             adopt = _adopt(payload)
             _name(f"bulkhead {adopt.thread_id[-8:] or adopt.role}".encode())
             link.begin(adopt.credit, adopt.event_log)
-            service = (
-                ThreadService(adopt, link, loop, end)
-                if adopt.role == "thread"
-                else CatalogService(adopt, link, loop)
-            )
+            if adopt.role == "thread":
+                service = ThreadService(adopt, link, loop, end)
+            elif adopt.role == "host":
+                service = HostService(adopt, link, loop)
+            else:
+                service = CatalogService(adopt, link, loop)
         elif service is None:
             print(f"frame {kind} before adoption", file=sys.stderr)
         elif kind == Frame.COMMAND:
