@@ -6,10 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar, Literal, Protocol
 
-from auth.claims import account_of
 from auth.errors import InvalidHeaderError, MissingVariableError, UnsupportedAuthModeError
+from auth.record import AuthRecord, mode_of
 from auth.secrecy import Discreet
-from auth.storage import AuthRecord
 
 __all__ = ["Credentials", "HeaderSource", "credentials_of", "headers_for", "uses_chatgpt"]
 
@@ -52,21 +51,18 @@ class HeaderSource(Protocol):
 def credentials_of(record: AuthRecord | None) -> Credentials | None:
     """The login that a record holds; None if there is none.
 
-    A record without `auth_mode` (Codex 0.58) is an API key if it has one, even with tokens beside it.
-
     :raises UnsupportedAuthModeError: the record is of another kind.
     """
     if record is None:
         return None
-    mode = record.auth_mode or ("apikey" if record.api_key is not None else "chatgpt")
+    mode = mode_of(record)
     if mode == "apikey":
         return Credentials(mode="apikey", bearer=record.api_key) if record.api_key else None
     if mode in ("chatgpt", "chatgptAuthTokens"):
         tokens = record.tokens
         if tokens is None or not tokens.access_token:
             return None
-        account = tokens.account_id or account_of(tokens.id_token) or account_of(tokens.access_token)
-        return Credentials(mode="chatgpt", bearer=tokens.access_token, account_id=account)
+        return Credentials(mode="chatgpt", bearer=tokens.access_token, account_id=tokens.account)
     raise UnsupportedAuthModeError(f"the auth mode `{mode}` is not supported; log in again")
 
 

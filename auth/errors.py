@@ -1,18 +1,28 @@
 """What can go wrong with credentials. No text ever holds a secret.
 
 AuthError
-├── StorageError                   `auth.json` cannot be read, understood or written
-├── UnsupportedAuthModeError       `auth.json` holds a kind of login that is not known here
+├── StorageError                   a record cannot be read, understood, written or deleted
+│   └── KeyringUnavailableError    the system's keyring is not there, hangs, or does not keep what it is given
+├── UnsupportedAuthModeError       the record holds a kind of login that is not known here
 ├── MissingVariableError           the environment variable of a provider's key is not set
-└── InvalidHeaderError             a header of a provider has a name or value that cannot be sent
+├── InvalidHeaderError             a header of a provider has a name or value that cannot be sent
+├── LoginError                     a login came to nothing
+├── RefreshError                   new tokens could not be had this time
+│   └── RefreshRefusedError        and never will be: a new login is needed
+└── BackendError                   the account's backend did not answer, or not as it should
 """
 
 from __future__ import annotations
 
 __all__ = [
     "AuthError",
+    "BackendError",
     "InvalidHeaderError",
+    "KeyringUnavailableError",
+    "LoginError",
     "MissingVariableError",
+    "RefreshError",
+    "RefreshRefusedError",
     "StorageError",
     "UnsupportedAuthModeError",
 ]
@@ -23,6 +33,10 @@ class AuthError(Exception):
 
 
 class StorageError(AuthError):
+    pass
+
+
+class KeyringUnavailableError(StorageError):
     pass
 
 
@@ -42,3 +56,23 @@ class MissingVariableError(AuthError):
 
 class InvalidHeaderError(AuthError):
     pass
+
+
+class LoginError(AuthError):
+    """The text is what clients are shown."""
+
+
+class RefreshError(AuthError):
+    pass
+
+
+class RefreshRefusedError(RefreshError):
+    pass
+
+
+class BackendError(AuthError):
+    """`status`: the HTTP status, if there was an answer."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status

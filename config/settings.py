@@ -26,6 +26,7 @@ __all__ = [
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Niceness = Annotated[int, msgspec.Meta(ge=0, le=19)]
 
 # Far above what models read, far below what fits a model's context.
@@ -107,6 +108,11 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     parked_workers: forked children that wait for a thread.
     restart_limit, restart_window_s: more deaths than this within the window quarantine the thread.
     restart_backoff_ms, restart_backoff_cap_ms: the wait before the second restart, doubled up to the cap.
+    login_timeout_s: how long a person has to agree to a login in a browser or to type in a code.
+    login_port: where the browser comes back to, if not to 1455 or 1457, the two that OpenAI knows; 0 is any free one.
+    keyring_timeout_s: how long the system's keyring may take, a person who unlocks it included.
+    max_streams: how many of a provider's model streams may be open at once; the default is 16, and no bound for
+        providers on this machine. 0 is no bound.
     credit_bytes: what a worker may have on the way to a client that does not read.
     unattended_approvals, unattended_after_s: what happens to a question (an approval, say) when no client has been
         attached to the thread for so long: it waits, it is declined, or its turn is interrupted.
@@ -126,6 +132,10 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     unattended_after_s: Seconds = 300.0
     worker_nice: Niceness = 10
     command_limits: CommandLimits = CommandLimits()
+    login_timeout_s: Seconds = 600.0
+    login_port: Port | None = None
+    keyring_timeout_s: Seconds = 20.0
+    max_streams: Count | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,6 +180,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hide_agent_reasoning: bool = False
     history: History = History()
 
+    forced_login_method: Literal["chatgpt", "api"] | None = None
+    forced_chatgpt_workspace_id: str | tuple[str, ...] | None = None
     cli_auth_credentials_store: Literal["file", "keyring", "auto", "ephemeral"] = "file"
     chatgpt_base_url: str = "https://chatgpt.com/backend-api/"
     openai_base_url: str | None = None

@@ -43,7 +43,7 @@ class Frame(IntEnum):
     HELLO = 1  # [pid] the worker is connected and parked
     STREAM = 2  # [offset] records
     PONG = 3  # [ping number] the loop of the worker turns
-    CALL = 4  # [call] the worker asks the front for something that only the front may hold
+    CALL = 4  # [call, 0: no answer is wanted] the worker asks the front for something that only the front may hold
     # front to worker
     ADOPT = 16  # [epoch] become the worker of a thread: `Adopt`
     COMMAND = 17  # [key] a client's request: `Command`

@@ -4,20 +4,46 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Authorization", "AuthorizeCall"]
+__all__ = ["Authorization", "AuthorizeCall", "StreamEnded", "Throttled"]
 
 
 class AuthorizeCall(msgspec.Struct, kw_only=True, tag="authorize"):
-    """The credential headers for one request to a provider, named by its id in the configuration."""
+    """The credential headers for one request to a provider, named by its id in the configuration.
+
+    `stream`: the worker's own number for the stream that it wants to open; the answer comes when it may. 0: it only
+    wants to know. `rejected`: the mark of the authorization that the provider did not take (401).
+    """
 
     provider: str
+    stream: int = 0
+    rejected: str | None = None
+
+
+class StreamEnded(msgspec.Struct, kw_only=True, tag="ended"):
+    """A stream is over, or not wanted any more. Gets no answer."""
+
+    provider: str
+    stream: int
+
+
+class Throttled(msgspec.Struct, kw_only=True, tag="throttled"):
+    """The provider wants no new streams for `wait_s`. Gets no answer."""
+
+    provider: str
+    wait_s: float
 
 
 class Authorization(msgspec.Struct, kw_only=True):
-    """`problem`: why there are no credentials, with what to do about it."""
+    """`problem`: why there are no credentials, with what to do about it.
+
+    `mark` names a ChatGPT login's access token without telling it. `metered`: a stream has to be asked for, and its
+    end to be told.
+    """
 
     headers: dict[str, str] = {}
     chatgpt_login: bool = False
+    mark: str | None = None
+    metered: bool = False
     problem: str | None = None
 
     def __repr__(self) -> str:

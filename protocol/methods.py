@@ -11,6 +11,7 @@ without a thread).
 
 - `CONNECTION`: the requests before it on the same connection (the handshake);
 - `THREAD`: earlier requests for the same thread, which is named by the member `threadId`;
+- `ACCOUNT`: earlier requests of this order: a login is done before somebody asks who is logged in;
 - `NEW_THREAD`: nothing; the front makes the id;
 - `NONE`: nothing.
 
@@ -24,6 +25,7 @@ from enum import Enum
 import msgspec
 
 from protocol import (
+    accounts,
     command_exec,
     configuration,
     file_search,
@@ -59,6 +61,7 @@ class Owner(Enum):
 class Order(Enum):
     CONNECTION = "connection"
     THREAD = "thread"
+    ACCOUNT = "account"
     NEW_THREAD = "new thread"
     NONE = "none"
 
@@ -89,7 +92,7 @@ class ServerRequest(msgspec.Struct, frozen=True):
 
 
 _FRONT, _WORKER, _CATALOG, _HOST = Owner.FRONT, Owner.WORKER, Owner.CATALOG, Owner.HOST
-_THREAD, _NONE = Order.THREAD, Order.NONE
+_THREAD, _NONE, _ACCOUNT = Order.THREAD, Order.NONE, Order.ACCOUNT
 
 _METHODS = (
     Method("initialize", session.InitializeParams, session.InitializeResponse, _FRONT, Order.CONNECTION),
@@ -208,6 +211,16 @@ _METHODS = (
         experimental=True,
     ),
     Method("gitDiffToRemote", git.GitDiffToRemoteParams, git.GitDiffToRemoteResponse, _HOST, _NONE),
+    # accounts
+    Method("account/read", accounts.ReadAccountParams, accounts.ReadAccountResponse, _FRONT, _ACCOUNT),
+    Method(
+        "account/login/start", accounts.LoginParams, accounts.LoginResponse, _FRONT, _ACCOUNT, hazardous=True
+    ),
+    Method("account/login/cancel", accounts.CancelLoginParams, accounts.CancelLoginResponse, _FRONT, _NONE),
+    Method("account/logout", accounts.LogoutParams, accounts.LogoutResponse, _FRONT, _ACCOUNT),
+    Method("account/rateLimits/read", accounts.RateLimitsParams, accounts.RateLimitsResponse, _FRONT, _NONE),
+    Method("account/usage/read", accounts.UsageParams, accounts.UsageResponse, _FRONT, _NONE),
+    Method("getAuthStatus", accounts.AuthStatusParams, accounts.AuthStatusResponse, _FRONT, _ACCOUNT),
     # the rest
     Method("model/list", models.ModelListParams, models.ModelListResponse, _FRONT, _NONE),
 )
@@ -221,6 +234,8 @@ _NOTIFICATIONS = (
     Notification("configWarning", _n.ConfigWarning),
     Notification("deprecationNotice", _n.DeprecationNotice),
     Notification("remoteControl/status/changed", _n.RemoteControlStatus),
+    Notification("account/updated", accounts.AccountUpdated),
+    Notification("account/login/completed", accounts.LoginCompleted),
     Notification("account/rateLimits/updated", _n.RateLimitsUpdated),
     Notification("serverRequest/resolved", _n.RequestResolved),
     Notification("thread/started", _n.ThreadStarted),
@@ -259,6 +274,9 @@ _SERVER_REQUESTS = (
     ),
     ServerRequest(
         "item/fileChange/requestApproval", _n.FileChangeApprovalParams, _n.FileChangeApprovalResponse
+    ),
+    ServerRequest(
+        "account/chatgptAuthTokens/refresh", accounts.TokenRefreshParams, accounts.TokenRefreshResponse
     ),
 )
 

@@ -64,7 +64,6 @@ GROUPS = (
             "account/rateLimitResetCredit/consume",
             "account/securitySetup/read",
             "account/sendAddCreditsNudgeEmail",
-            "account/usage/read",
             "account/workspaceMessages/read",
         ),
         experimental=("accountSession/list", "accountSession/switch"),

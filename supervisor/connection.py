@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ class Connection:
         self.client: InitializeParams | None = None
         self.asked: dict[int, tuple[LoadedThread, int]] = {}
         """Server requests without an answer: our id -> the thread and its worker's key."""
+        self._questions: dict[int, asyncio.Future[rpc.ClientResponse]] = {}
         self._next_request = 0
         self._silenced: frozenset[str] = _EXPERIMENTAL
         self._on_message = on_message
@@ -98,6 +100,9 @@ class Connection:
     def on_end(self) -> None:
         if not self._ended:
             self._ended = True
+            for question in self._questions.values():
+                if not question.done():
+                    question.set_exception(ConnectionError("the client has gone"))
             self._inlet.stop()
             self._on_gone(self)
 
@@ -136,10 +141,33 @@ class Connection:
         self.outbox.push(thread.id, rpc.request_line(method, identity, params))
         return identity
 
+    async def question(self, method: str, params: Wire) -> rpc.ClientResponse:
+        """Ask the client for something that belongs to no thread, and wait for its answer.
+
+        Raises:
+            ConnectionError: the client has gone.
+        """
+        if self._ended:
+            raise ConnectionError("the client has gone")
+        identity = self._next_request
+        self._next_request += 1
+        answer: asyncio.Future[rpc.ClientResponse] = asyncio.get_running_loop().create_future()
+        self._questions[identity] = answer
+        self._send("", rpc.request_line(method, identity, msgspec.json.encode(params)))
+        try:
+            return await answer
+        finally:
+            self._questions.pop(identity, None)
+
     def answered(self, response: rpc.ClientResponse) -> tuple[LoadedThread, int] | None:
         """Whose question a response answers, if anybody's."""
         try:
             identity = msgspec.json.decode(response.id)
         except msgspec.DecodeError:
             return None
-        return self.asked.pop(identity, None) if isinstance(identity, int) else None
+        if not isinstance(identity, int):
+            return None
+        question = self._questions.get(identity)
+        if question is not None and not question.done():
+            question.set_result(response)
+        return self.asked.pop(identity, None)

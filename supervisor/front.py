@@ -24,19 +24,21 @@ from protocol.refusal import decode_params
 from protocol.unsupported import UNSUPPORTED, Unsupported, refusal
 from rollouts.errors import RolloutError
 from rollouts.ids import canonical_id, new_id
+from supervisor.accounts import Accounts
 from supervisor.broker import Broker
 from supervisor.catalog import Catalog
 from supervisor.channel import Channel
 from supervisor.configuration import Configuration
 from supervisor.connection import Connection
-from supervisor.handlers.handshake import user_agent
 from supervisor.handlers.registry import HANDLERS, Handler
 from supervisor.hosts import Hosts
 from supervisor.hub import Hub
 from supervisor.lanes import Lanes
+from supervisor.logins import Logins
 from supervisor.nursery import Nursery
 from supervisor.runtime import RuntimeDirectory
 from supervisor.supervision import Supervisor
+from supervisor.user_agent import user_agent
 from supervisor.watchdog import Watchdog
 from supervisor.zygote import ZygoteLauncher, ZygoteSpec
 
@@ -72,7 +74,10 @@ class Front:
             ZygoteSpec(endpoint=self.hub.endpoint, stacks=runtime.stacks, nice=settings.worker_nice)
         )
         self.nursery = Nursery(self.launcher, self.hub, settings.parked_workers)
-        self.supervisor = Supervisor(self.hub, self.nursery, runtime, settings, Broker(configuration))
+        self.accounts = Accounts(configuration, self.tell_all)
+        self.broker = Broker(configuration, self.accounts)
+        self.logins = Logins(configuration, self.accounts, self.tell_all)
+        self.supervisor = Supervisor(self.hub, self.nursery, runtime, settings, self.broker)
         flags = msgspec.Raw(msgspec.json.encode(configuration.flags))
         adopt = Adopt(role="catalog", home=self.home, flags=flags, credit=settings.credit_bytes)
         self.catalog = Catalog(self.hub, self.nursery, adopt)
@@ -119,7 +124,9 @@ class Front:
     async def close(self) -> None:
         """Interrupt and store what runs, deliver what is left, end all processes."""
         self.watchdog.close()
+        await self.logins.end()
         await self.supervisor.close()
+        await self.accounts.close()
         self.catalog.close()
         self.hosts.close()
         await self._lanes.settle()
@@ -201,6 +208,8 @@ class Front:
         if row.order is Order.THREAD:
             lane = self._thread_id(params.thread_id, row)
             self._lanes.run(lane, lambda: self._work(connection, request, handler, params, lane))
+        elif row.order is Order.ACCOUNT:
+            self._lanes.run(row.order.value, lambda: self._work(connection, request, handler, params))
         elif inspect.iscoroutinefunction(handler):
             task = asyncio.get_running_loop().create_task(self._work(connection, request, handler, params))
             self._tasks.add(task)

@@ -156,15 +156,21 @@ class Supervisor:
             self.remove(thread)
 
     def call(self, incarnation: Incarnation, number: int, payload: bytes) -> None:
-        """A worker asks for what only the front has (credentials)."""
-        answer = self._broker.answer(payload)
-        self._hub.send(incarnation.handle.token, Frame.RETURN, number, answer)
+        """A worker asks for what only the front has (credentials); number 0 wants no answer."""
+        token = incarnation.handle.token
+
+        def answer(text: bytes) -> None:
+            if number:
+                self._hub.send(token, Frame.RETURN, number, text)
+
+        self._broker.take(token, incarnation.thread.id, payload, answer)
 
     # --- deaths ---------------------------------------------------------------------------------------------
 
     def _died(self, incarnation: Incarnation, exit_: Exit) -> None:
         self._hub.drain()  # what it said before its end comes first
         self._hub.detach(incarnation.handle.token)
+        self._broker.forget(incarnation.handle.token)
         task = asyncio.ensure_future(self._bury(incarnation, exit_))
         self._burials.add(task)
         task.add_done_callback(self._burials.discard)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auth.errors import StorageError
-from auth.storage import AuthRecord, FileStorage, Tokens
+from auth.record import AuthRecord, Tokens
+from auth.storage import FileStorage
 
 RECORD = AuthRecord(
     auth_mode="chatgpt",
@@ -43,7 +44,7 @@ def test_a_record_survives_in_the_peers_format(tmp_path):
     )
     assert json.loads(text)["agent_identity"] == {"token": "other-s3cret"}
     assert storage.delete() is True
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == ["auth.json.lock"]
 
 
 def test_a_key_is_written_without_tokens(tmp_path):
@@ -114,7 +115,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path, monkeypatch):
     with pytest.raises(StorageError, match=r"cannot write .*auth\.json: No space left on device"):
         storage.save(AuthRecord(auth_mode="apikey", api_key="new"))
     assert storage.load() == RECORD
-    assert os.listdir(tmp_path) == ["auth.json"]
+    assert sorted(os.listdir(tmp_path)) == ["auth.json", "auth.json.lock"]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_what_cannot_be_opened_is_named(tmp_path):
     for action in (storage.load, lambda: storage.save(RECORD), storage.delete):
         with pytest.raises(StorageError, match=r"cannot (read|write|delete) .*auth\.json: "):
             action()
-    assert os.listdir(tmp_path) == ["auth.json"]
+    assert sorted(os.listdir(tmp_path)) == ["auth.json", "auth.json.lock"]
 
 
 def test_a_record_shows_no_secret():

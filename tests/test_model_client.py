@@ -14,10 +14,8 @@ import httpx
 import pytest
 from scripted_http import COMPLETED, CREATED, Answer, ScriptedServer, chunked, collect, run
 
-from workers.models import client as client_module
-from workers.models import make_client
-from workers.models.client import is_loopback, proxy_for, tls_context
-from workers.models.errors import ProviderUnusableError
+from network import transport
+from network.transport import NetworkSettingError, is_loopback, make_client, proxy_for, tls_context
 
 ROOT = Path(__file__).resolve().parents[1]
 FAR = "http://model.invalid/v1"
@@ -137,14 +135,14 @@ def test_the_default_checks_names_and_certificates():
 
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "CODEX_CA_CERTIFICATE", "REQUESTS_CA_BUNDLE"])
 def test_a_file_that_is_not_there(name, tmp_path):
-    with pytest.raises(ProviderUnusableError, match=f"{name}=.*missing.pem: can not read certificates"):
+    with pytest.raises(NetworkSettingError, match=f"{name}=.*missing.pem: can not read certificates"):
         tls_context({name: str(tmp_path / "missing.pem")})
 
 
 def test_certificates_are_loaded_once_and_for_https_only(monkeypatch):
     made = []
     monkeypatch.setattr(
-        client_module, "tls_context", lambda _environ: made.append(1) or ssl.create_default_context()
+        transport, "tls_context", lambda _environ: made.append(1) or ssl.create_default_context()
     )
 
     async def speak_no_tls(reader, writer):

@@ -64,9 +64,15 @@ async def _summarize(
     while True:
         request = msgspec.structs.replace(access.request(session, (), None), input=[*items, prompt])
         text = ""
+        admission = access.admission()
         try:
             stream = open_stream(
-                provider, request, access.headers, access.client, access.turn_headers(session, turn_id)
+                provider,
+                request,
+                admission.headers,
+                access.client,
+                access.turn_headers(session, turn_id),
+                admission=admission,
             )
             async with aclosing(stream) as events:
                 async for event in events:

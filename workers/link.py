@@ -137,6 +137,10 @@ class Link:
         finally:
             self._calls.pop(number, None)
 
+    def tell(self, payload: bytes) -> None:
+        """As `call`, where no answer is wanted."""
+        self._send(Frame.CALL, 0, payload)
+
     def _send(self, kind: Frame, number: int, payload: bytes = b"") -> None:
         self._socket.send_multipart([pack_frame(kind, number), payload], zmq.NOBLOCK)
         # A send may have eaten the descriptor's edge.

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 
 from config.providers import ProviderEndpoint
-from protocol.link_calls import Authorization
-from workers.broker import authorizer
+from protocol.link_calls import Authorization, AuthorizeCall
+from workers.admission import Admission, authorization_for
 from workers.link import Link
 from workers.models import ModelRequest, Provider, Reasoning, make_client
 from workers.session import Session
@@ -23,7 +23,8 @@ FRESH_S = 1.0
 
 class ModelAccess:
     def __init__(self, link: Link, provider: str, user_agent: str, originator: str) -> None:
-        self._authorize = authorizer(link, provider)
+        self._link = link
+        self._provider = provider
         self._user_agent = user_agent
         self._originator = originator
         self._client: httpx.AsyncClient | None = None
@@ -42,7 +43,7 @@ class ModelAccess:
         Raises:
             ProviderUnusableError: there are no credentials.
         """
-        authorization = await self._authorize()
+        authorization = await authorization_for(self._link, AuthorizeCall(provider=self._provider))
         self._known = (time.monotonic(), authorization)
         return Provider(
             name=endpoint.name,
@@ -54,11 +55,11 @@ class ModelAccess:
             stream_idle_timeout_ms=endpoint.stream_idle_timeout_ms,
         )
 
-    async def headers(self) -> Mapping[str, str]:
+    def admission(self) -> Admission:
+        """For the next response."""
         known, self._known = self._known, None
-        if known is not None and time.monotonic() - known[0] < FRESH_S:
-            return known[1].headers
-        return (await self._authorize()).headers
+        fresh = known is not None and time.monotonic() - known[0] < FRESH_S
+        return Admission(self._link, self._provider, known[1] if known and fresh else None)
 
     @staticmethod
     def turn_headers(session: Session, turn_id: str) -> dict[str, str]:

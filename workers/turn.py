@@ -186,14 +186,16 @@ class TurnRun:
         session = self._session
         request = self._access.request(session, self._toolbox.definitions(session), self._schema)
         provider = await self._access.provider(session.settings.provider)
+        admission = self._access.admission()
         response = self._response = Response(session, self._scope, self._toolbox)
         try:
             stream = open_stream(
                 provider,
                 request,
-                self._access.headers,
+                admission.headers,
                 self._access.client,
                 self._access.turn_headers(session, self.id),
+                admission=admission,
             )
             async with aclosing(stream) as events:
                 async for event in events:

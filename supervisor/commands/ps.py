@@ -39,6 +39,7 @@ async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
     return {
         "server": {"pid": os.getpid(), "name": front.runtime.name, "home": front.home},
         "parked": len(front.nursery.parked),
+        "models": front.broker.limiter.state(),
         "threads": [_row(thread, now, usage) for thread in threads],
     }
 

@@ -12,22 +12,16 @@ from typing import TYPE_CHECKING
 
 from protocol.notifications import RemoteControlStatus
 from protocol.rpc import RpcError
-from protocol.session import PROTOCOL_VERSION, InitializeParams, InitializeResponse
+from protocol.session import InitializeParams, InitializeResponse
 from supervisor.connection import Connection
-from supervisor.version import VERSION
+from supervisor.user_agent import user_agent
 
 if TYPE_CHECKING:
     from supervisor.front import Front
 
-__all__ = ["initialize", "user_agent"]
+__all__ = ["initialize"]
 
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*\Z")
-
-
-def user_agent(name: str, version: str) -> str:
-    """The peer's form, so that clients find the protocol's version; who we are stands in the comment."""
-    system = f"{platform.system()} {platform.release()}; {platform.machine()}; bulkhead {VERSION}"
-    return f"{name}/{PROTOCOL_VERSION} ({system}) unknown ({name}; {version})"
 
 
 def initialize(front: Front, connection: Connection, params: InitializeParams) -> InitializeResponse:

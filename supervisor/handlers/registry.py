@@ -9,7 +9,7 @@ import msgspec
 
 from protocol.base import Wire
 from supervisor.connection import Connection
-from supervisor.handlers import handshake, models, threads
+from supervisor.handlers import accounts, handshake, limits, models, threads
 
 if TYPE_CHECKING:
     from supervisor.front import Front
@@ -36,4 +36,11 @@ HANDLERS: dict[str, Handler] = {
     "thread/unarchive": threads.unarchive,
     "thread/name/set": threads.set_name,
     "model/list": models.list_,
+    "account/read": accounts.read,
+    "account/login/start": accounts.login,
+    "account/login/cancel": accounts.cancel,
+    "account/logout": accounts.logout,
+    "account/rateLimits/read": limits.read,
+    "account/usage/read": limits.usage,
+    "getAuthStatus": accounts.status,
 }

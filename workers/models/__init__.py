@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workers.models.client import make_client
+from network.transport import make_client
 from workers.models.errors import ModelError
 from workers.models.request import Authorize, ModelRequest, Provider, Reasoning
 from workers.models.stream import open_stream

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import httpx
 import msgspec
 
 from workers.models.errors import ProviderUnusableError
 
-__all__ = ["Authorize", "InputItem", "ModelRequest", "Provider", "Reasoning", "endpoint"]
+__all__ = ["Admission", "Authorize", "InputItem", "ModelRequest", "Provider", "Reasoning", "endpoint"]
 
 InputItem = msgspec.Raw | dict[str, Any]
 """One item of the history in Responses form: as it was stored (`Raw`), or as a dict."""
@@ -18,6 +18,22 @@ InputItem = msgspec.Raw | dict[str, Any]
 Authorize = Callable[[], Awaitable[Mapping[str, str]]]
 """Gives the credential headers of one HTTP request. Asked anew for every try, so that a token that was
 refreshed after a 401 is used."""
+
+
+class Admission(Protocol):
+    """Who has to know how a request goes, beside the provider. No method may block."""
+
+    def ended(self) -> None:
+        """A try is over, well or not. May come more than once."""
+        ...
+
+    def throttled(self, wait_s: float) -> None:
+        """The provider wants everybody to wait for so many seconds."""
+        ...
+
+    async def renewed(self) -> bool:
+        """After a 401: whether `authorize` has other credentials now."""
+        ...
 
 
 class Reasoning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

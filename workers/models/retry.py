@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 
 from workers.models.errors import ModelError
 
-__all__ = ["LONGEST_WAIT_S", "backoff", "delay_before", "retry_after", "spelled_delay"]
+__all__ = ["LONGEST_WAIT_S", "backoff", "delay_before", "retry_after", "spelled_delay", "wait_for_requests"]
 
 FIRST_DELAY_S = 0.2
 LONGEST_BACKOFF_S = 60.0
@@ -20,6 +20,8 @@ JITTER = 0.1
 LONGEST_WAIT_S = 600.0
 """A server that asks for more is not waited for: a person who looks at the turn is better told at once."""
 
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SPELLED = re.compile(
     r"try again in\s+(\d+(?:\.\d+)?)\s*(ms|milliseconds?|s|sec|seconds?|m|min|minutes?)\b", re.IGNORECASE
 )
@@ -56,6 +58,18 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
     except (ValueError, OverflowError):
         return None
     return max(0.0, when - (time.time() if now is None else now))
+
+
+def wait_for_requests(headers: Mapping[str, str]) -> float | None:
+    """Seconds until the provider takes another request, where it says that there is none left: `x-ratelimit-*-requests`.
+
+    The time is spelled as in `1m2.5s`, `250ms`, `6s`.
+    """
+    if headers.get("x-ratelimit-remaining-requests") != "0":
+        return None
+    parts = _DURATION.findall(headers.get("x-ratelimit-reset-requests", ""))
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return seconds or None
 
 
 def spelled_delay(message: str) -> float | None:

@@ -5,33 +5,38 @@ from __future__ import annotations
 import asyncio
 from asyncio import sleep
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from http import HTTPStatus
 from itertools import count
 from typing import ClassVar, Protocol
 
 import httpx
 import msgspec
 
+from network.transport import CONNECT_TIMEOUT_S, NetworkSettingError
 from workers.models import chat_request, responses
 from workers.models.chat import ChatDecoder
-from workers.models.client import timeouts
 from workers.models.errors import (
     ConnectionFailedError,
     ConnectionLostError,
     IdleTimeoutError,
     ModelError,
     ProviderUnusableError,
+    RateLimitedError,
+    ServerOverloadedError,
     StreamCutError,
+    TooManyRequestsError,
     UsageLimitError,
 )
 from workers.models.events import ModelEvent, RateLimits, Retrying
 from workers.models.limits import rate_limits
 from workers.models.refusal import refusal
-from workers.models.request import Authorize, ModelRequest, Provider, endpoint
-from workers.models.retry import delay_before
+from workers.models.request import Admission, Authorize, ModelRequest, Provider, endpoint
+from workers.models.retry import delay_before, wait_for_requests
 from workers.models.sse import EventTooLargeError, SseSplitter
 
 __all__ = ["open_stream"]
 
+_THROTTLES = (TooManyRequestsError, RateLimitedError, ServerOverloadedError)
 REFUSAL_BYTES = 16 << 10
 """How much of the body of a refusal is read. It is shown to a person, in one line of the protocol."""
 REFUSAL_S = 10.0
@@ -58,14 +63,16 @@ async def open_stream(
     authorize: Authorize,
     client: httpx.AsyncClient,
     turn_headers: Mapping[str, str] | None = None,
+    *,
+    admission: Admission | None = None,
 ) -> AsyncGenerator[ModelEvent, None]:
     """Asks the model and gives its events (`events` tells their order) to the end of the response.
 
-    `turn_headers` win over the provider's, those of `authorize` over both. Raises a `ModelError` when the response
+    `turn_headers` win over the provider's, those of `authorize` over both. `admission` is told how it goes. Raises a `ModelError` when the response
     failed for good. Iterate it inside `contextlib.aclosing`: closing it, or cancelling the task that waits for its
     next event, closes the connection at once.
     """
-    call = _Call(provider, request, authorize, client, turn_headers or {})
+    call = _Call(provider, request, authorize, client, turn_headers or {}, admission=admission)
     for attempt in count(1):
         limits: RateLimits | None = None
         response: httpx.Response | None = None
@@ -98,6 +105,7 @@ async def open_stream(
         except (ModelError, httpx.TransportError, httpx.DecodingError, EventTooLargeError) as caught:
             error = caught if isinstance(caught, ModelError) else _cut(caught)
             delay = delay_before(error, attempt)
+            call.tell_throttled(error)
             told = limits or _told_limits(error)
             if told is not None:
                 yield told
@@ -108,6 +116,7 @@ async def open_stream(
         else:
             return
         finally:
+            call.ended()
             if response is not None:
                 await response.aclose()
         yield Retrying(
@@ -126,7 +135,10 @@ class _Call:
         authorize: Authorize,
         client: httpx.AsyncClient,
         turn_headers: Mapping[str, str],
+        *,
+        admission: Admission | None,
     ) -> None:
+        self._admission = admission
         self._provider = provider
         self._request = request
         self._authorize = authorize
@@ -151,11 +163,26 @@ class _Call:
             try:
                 return await self._post()
             except ModelError as error:
+                self.ended()
+                if error.http_status == HTTPStatus.UNAUTHORIZED and await self._renewed():
+                    continue
                 delay = delay_before(error, attempt)
                 if not error.retry_request or attempt > self._provider.request_max_retries or delay is None:
                     raise
             await sleep(delay)
         raise AssertionError  # count() has no end
+
+    def ended(self) -> None:
+        if self._admission is not None:
+            self._admission.ended()
+
+    def tell_throttled(self, error: ModelError) -> None:
+        """Only what the account's other streams would run into too."""
+        if self._admission is not None and error.delay and isinstance(error, _THROTTLES):
+            self._admission.throttled(error.delay)
+
+    async def _renewed(self) -> bool:
+        return self._admission is not None and await self._admission.renewed()
 
     async def _post(self) -> httpx.Response:
         credentials = await self._authorize()
@@ -168,13 +195,17 @@ class _Call:
                 self._url,
                 content=self._body,
                 headers=headers,
-                timeout=timeouts(self._provider.stream_idle_timeout_ms),
+                timeout=httpx.Timeout(
+                    self._provider.stream_idle_timeout_ms / 1000, connect=CONNECT_TIMEOUT_S
+                ),
             )
             response = await self._client.send(request, stream=True)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             raise ConnectionFailedError(str(error) or "no answer in time") from error
         except httpx.ReadTimeout as error:
             raise IdleTimeoutError from error
+        except NetworkSettingError as error:
+            raise ProviderUnusableError(str(error)) from error
         except (httpx.LocalProtocolError, httpx.UnsupportedProtocol, UnicodeEncodeError) as error:
             # The error may quote a header that holds a credential.
             reason = (
@@ -184,6 +215,9 @@ class _Call:
         except httpx.TransportError as error:
             raise ConnectionLostError from error
         if response.is_success:
+            wait = wait_for_requests(response.headers)
+            if wait and self._admission is not None:
+                self._admission.throttled(wait)
             return response
         try:
             raise refusal(response.status_code, response.headers, await _refusal_body(response), self._url)

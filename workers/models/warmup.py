@@ -14,7 +14,7 @@ from typing import Literal, cast
 import anyio.streams.tls
 import httpx
 
-from workers.models.client import make_client
+from network.transport import make_client
 from workers.models.errors import HttpStatusError
 from workers.models.request import ModelRequest, Provider
 from workers.models.stream import open_stream

@@ -1,4 +1,4 @@
-"""The HTTP client of a worker: kept-alive HTTP/1.1 connections, proxies and certificates as the environment says.
+"""HTTP clients: kept-alive HTTP/1.1 connections, proxies and certificates as the environment says.
 
 `httpx` can read the environment itself, but then it also takes passwords out of `~/.netrc` (over the credentials we
 were given), loads the certificates before anybody asks for https, and sends requests for this machine to a proxy.
@@ -14,9 +14,7 @@ from collections.abc import Mapping
 import certifi
 import httpx
 
-from workers.models.errors import ProviderUnusableError
-
-__all__ = ["CONNECT_TIMEOUT_S", "make_client", "timeouts"]
+__all__ = ["CONNECT_TIMEOUT_S", "NetworkSettingError", "is_loopback", "make_client"]
 
 CONNECT_TIMEOUT_S = 10.0
 KEEPALIVE_S = 60.0
@@ -28,10 +26,17 @@ _BUNDLE_NAMES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR")
 _EXTRA_NAME = "CODEX_CA_CERTIFICATE"
 
 
+class NetworkSettingError(Exception):
+    """What the environment says about proxies or certificates cannot be used."""
+
+
 def make_client(
     *, user_agent: str, originator: str, environ: Mapping[str, str] | None = None
 ) -> httpx.AsyncClient:
-    """Make the client of a worker. It opens nothing before the first request. `environ` is the process's by default."""
+    """Make a client. It opens nothing before the first request. `environ` is the process's by default.
+
+    Its requests raise NetworkSettingError besides httpx's errors.
+    """
     headers = {
         "user-agent": user_agent,
         "originator": originator,
@@ -42,14 +47,10 @@ def make_client(
     return httpx.AsyncClient(transport=transport, headers=headers, trust_env=False)
 
 
-def timeouts(idle_ms: int) -> httpx.Timeout:
-    return httpx.Timeout(idle_ms / 1000, connect=CONNECT_TIMEOUT_S)
-
-
 def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext:
     """Trust the certificates the environment names, else those of the system, else certifi's.
 
-    Raises `ProviderUnusableError` for a file that can not be read.
+    Raises `NetworkSettingError` for a file that can not be read.
     """
     named = next((name for name in _BUNDLE_NAMES if environ.get(name)), None)
     context = _trusting(named, environ[named]) if named else _default_context()
@@ -110,7 +111,7 @@ class _Router(httpx.AsyncBaseTransport):
             route = None if proxy is None else self._proxy(proxy)
             return httpx.AsyncHTTPTransport(verify=verify, trust_env=False, proxy=route, limits=limits)
         except (ValueError, ImportError, httpx.InvalidURL) as error:
-            raise ProviderUnusableError(
+            raise NetworkSettingError(
                 f"proxy {_without_password(proxy or '')} can not be used: {error}"
             ) from error
 
@@ -161,7 +162,7 @@ def _load(context: ssl.SSLContext, name: str, path: str) -> None:
         else:
             context.load_verify_locations(cafile=path)
     except OSError as error:
-        raise ProviderUnusableError(f"{name}={path}: can not read certificates: {error}") from error
+        raise NetworkSettingError(f"{name}={path}: can not read certificates: {error}") from error
 
 
 def _without_password(proxy: str) -> str:
