@@ -30,6 +30,18 @@ def changes(folder: Path, *lines: str) -> list[tuple[str, str, str]]:
     ]
 
 
+FRAGMENTS = [
+    *(
+        "*** Add File: c",
+        "*** Add File: a/d",
+        "*** Update File: a",
+        "*** Update File: b",
+        "*** Delete File: b",
+    ),
+    *("*** Move to: e/f", "*** End of File", "@@", "@@ 1", " 1", "-1", "+new", "-2", "-x", "", "+"),
+]
+"""Lines of which patches are made that nearly fit."""
+
 # --- what is read ------------------------------------------------------------------------------------
 
 
@@ -382,14 +394,82 @@ def test_files_that_cannot_be_patched_are_named_with_the_reason(tmp_path, sectio
     assert str(caught.value) == error.format(tmp_path)
 
 
-def test_a_write_that_fails_says_what_was_done_before_and_leaves_no_debris(tmp_path):
-    tmp_path.joinpath("file").write_text("x\n")
+def test_a_write_that_fails_leaves_every_file_as_it_was_and_no_debris(tmp_path):
+    (tmp_path / "file").write_text("x\n")
+    (tmp_path / "gone").write_text("y\n")
+    (tmp_path / "other").write_text("z\n")
+    (tmp_path / "link").symlink_to("other")
+    before = {path.name: (path.lstat().st_ino, path.read_text()) for path in tmp_path.iterdir()}
     with pytest.raises(PatchApplyError) as caught:
-        run(tmp_path, "*** Add File: a", "+1", "*** Add File: file/b", "+2")
-    assert caught.value.done == ("A a",)
-    assert str(caught.value).startswith(f"Failed to write file {tmp_path}/file/b: ")
-    assert str(caught.value).endswith("\nFiles updated before that:\nA a")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "file"]
+        run(
+            tmp_path,
+            *("*** Add File: new/deep/a", "+1", "*** Delete File: gone"),
+            *("*** Update File: link", "@@", "-z", "+changed"),
+            *(
+                "*** Update File: file",
+                "*** Move to: moved",
+                "@@",
+                "-x",
+                "+2",
+                "*** Add File: file/b/c",
+                "+2",
+            ),
+            *("*** Add File: moved2/x", "+1", "*** Add File: new/deep/a/below", "+1"),
+        )
+    assert caught.value.lost == ()
+    assert str(caught.value).startswith(f"Failed to write file {tmp_path}/new/deep/a/below: ")
+    assert str(caught.value).endswith("\nNo file was changed.")
+    assert {path.name: (path.lstat().st_ino, path.read_text()) for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("old", "hunk", "lines"),
+    [
+        ("a\nb\nc\nb\n", ["@@", "-b", "+x"], "2 and 4"),
+        ("f\nb\nf\nb\n", ["@@ f", "-b", "+x"], "2 and 4"),
+        ("f\n1\nf\n2\n", ["@@ f", "+x"], "1 and 3"),
+    ],
+)
+def test_a_hunk_that_fits_in_two_places_is_refused(tmp_path, old, hunk, lines):
+    (tmp_path / "f").write_text(old)
+    with pytest.raises(PatchVerifyError, match=f"Ambiguous lines in .*/f, found at lines {lines}"):
+        run(tmp_path, "*** Update File: f", *hunk)
+    assert (tmp_path / "f").read_text() == old
+
+
+@pytest.mark.parametrize(
+    ("old", "hunk", "new"),
+    [
+        ("a\n\n\nb\n", ["@@", "-"], "a\n\nb\n"),
+        ("f\nb\ng\nb\n", ["@@ g", "-b", "+x"], "f\nb\ng\nx\n"),
+        ("f\nb\nf\n", ["@@ f", "-b", "+x"], "f\nx\nf\n"),
+        ("b\nb\n", ["@@", "-b", "+x", "*** End of File"], "b\nx\n"),
+    ],
+)
+def test_context_or_the_same_result_settles_where_a_hunk_belongs(tmp_path, old, hunk, new):
+    (tmp_path / "f").write_text(old)
+    run(tmp_path, "*** Update File: f", *hunk)
+    assert (tmp_path / "f").read_text() == new
+
+
+@given(st.binary(max_size=200), st.lists(st.sampled_from(FRAGMENTS), max_size=12))
+def test_any_text_is_refused_with_a_word_or_leaves_whole_files(tmp_path_factory, noise, fragments):
+    folder = tmp_path_factory.mktemp("fuzz")
+    (folder / "a").write_text("1\n2\n1\n")
+    (folder / "b").write_text("x\n")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for body in (noise, "\n".join(fragments).encode() + noise):
+        text = b"*** Begin Patch\n" + body + b"\n*** End Patch\n"
+        try:
+            done = door.apply(door.verify(door.parse(text.decode(errors="surrogateescape")), str(folder)))
+        except door.PatchError as error:
+            said = str(error)
+            assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+        else:
+            said = done
+            before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        assert said
+        assert not list(folder.rglob(".patch-*"))
 
 
 def test_an_existing_file_is_replaced_in_one_step(tmp_path):
@@ -452,6 +532,7 @@ def test_the_program_loads_nothing_outside_the_standard_library(tmp_path):
         "workers.tools.patch_apply",
         "workers.tools.patch_grammar",
         "workers.tools.patch_match",
+        "workers.tools.patch_write",
     }
     assert not {name.partition(".")[0] for name in loaded} & {
         "msgspec",

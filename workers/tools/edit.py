@@ -115,7 +115,9 @@ class ApplyPatch:
             seen = view.resolve(settings.sandbox, settings.cwd, os.environ, pins=self._pins(scope))
         except SandboxError:
             return False
-        return all(view.writable(seen, path) for path in paths)
+        # A link inside may lead outside: both the name and what it comes to must be writable.
+        named = (os.path.join(os.path.realpath(os.path.dirname(p)), os.path.basename(p)) for p in paths)
+        return all(view.writable(seen, path) for path in (*named, *map(os.path.realpath, paths)))
 
     async def _ask(self, scope: TurnScope, item: FileChangeItem, paths: list[str]) -> None:
         session, approvals = scope.session, scope.approvals

@@ -1,35 +1,36 @@
 """Fitting a patch to the files it names, and writing the result.
 
-`verify` only reads and finds every mistake before the first byte is written; `apply` writes. Each file is
-replaced in one step, so nobody sees half of one. Standard library only, see `patch_grammar`.
+`verify` only reads and finds every mistake before the first byte is written; `apply` writes, all files or none.
+Standard library only, see `patch_grammar`.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from typing import Literal, NamedTuple
 
 from .patch_grammar import AddFile, DeleteFile, Patch, PatchError, UpdateFile, parse
 from .patch_match import PatchVerifyError, updated_text
+from .patch_write import Writing
 
 __all__ = ["Change", "PatchApplyError", "PatchVerifyError", "Verified", "apply", "parse", "verify"]
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 """Larger files are refused: old and new text are held in memory, and no model writes hunks for such a file."""
 
-_NO_REPLACE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV})
-"""A folder that takes no new name while the file itself may be writable: a file mounted on its own."""
-
 
 class PatchApplyError(PatchError):
-    """A file could not be written. `done` are the summary lines of what was written before, e.g. `M a.txt`."""
+    """A file could not be written, and the others are as they were, but for `lost`: files that were not put back."""
 
-    def __init__(self, message: str, done: tuple[str, ...]) -> None:
-        before = "".join(f"\n{line}" for line in done)
-        super().__init__(f"{message}\nFiles updated before that:{before}" if done else message)
-        self.done = done
+    def __init__(self, message: str, lost: tuple[str, ...]) -> None:
+        after = "".join(f"\n{path}" for path in lost)
+        super().__init__(
+            f"{message}\nThese files could not be put back:{after}"
+            if lost
+            else f"{message}\nNo file was changed."
+        )
+        self.lost = lost
 
 
 class Change(NamedTuple):
@@ -154,24 +155,28 @@ def _updated(section: UpdateFile, path: str, cwd: str) -> Change:
 def apply(verified: Verified) -> str:
     """Write the files. Returns the summary for the model; raises `PatchApplyError`.
 
-    A symbolic link is written through. Modes are kept, missing folders are made. Files are written in the patch's
-    order, which matters where a folder takes the place of a file.
+    All files or none: when one cannot be written, those before it are put back. A symbolic link is written through.
+    Modes are kept, missing folders are made. Files are written in the patch's order, which matters where a folder
+    takes the place of a file.
     """
-    done: list[Change] = []
+    writing = Writing()
     for change in verified.changes:
         try:
-            _write(change)
-        except OSError as error:
+            _write(change, writing)
+        except BaseException as error:
+            lost = writing.undo()
+            if not isinstance(error, OSError):
+                raise
             verb = "delete" if change.new is None else "write"
             target = change.move_path or change.path
-            raise PatchApplyError(
-                f"Failed to {verb} file {target}: {_reason(error)}", _summary(done)
-            ) from error
-        done.append(change)
-    return "Success. Updated the following files:\n" + "".join(f"{line}\n" for line in _summary(done))
+            raise PatchApplyError(f"Failed to {verb} file {target}: {_reason(error)}", lost) from error
+    writing.finish()
+    return "Success. Updated the following files:\n" + "".join(
+        f"{line}\n" for line in _summary(verified.changes)
+    )
 
 
-def _summary(changes: list[Change]) -> tuple[str, ...]:
+def _summary(changes: tuple[Change, ...]) -> tuple[str, ...]:
     return tuple(
         f"{letter} {change.name}"
         for kind, letter in _LETTERS.items()
@@ -180,57 +185,13 @@ def _summary(changes: list[Change]) -> tuple[str, ...]:
     )
 
 
-def _write(change: Change) -> None:
+def _write(change: Change, writing: Writing) -> None:
     if change.new is None:
-        os.unlink(change.path)
+        writing.delete(change.path)
         return
     target = os.path.realpath(change.move_path or change.path)
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    if not _same(target, change.path) or change.new != change.old:
-        _replace(target, change.new, stat.S_IMODE(change.mode) if change.old is not None else None)
-    if change.move_path is not None and not _same(target, change.path):
-        os.unlink(change.path)
-
-
-def _same(one: str, other: str) -> bool:
-    return os.path.realpath(one) == os.path.realpath(other)
-
-
-def _replace(target: str, data: bytes, mode: int | None) -> None:
-    # not derived from the file's name, which may be as long as a name can be
-    temporary = os.path.join(os.path.dirname(target), f".patch-{os.urandom(8).hex()}")
-    try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        if error.errno not in _NO_REPLACE or not os.path.isfile(target):
-            raise
-        _overwrite(target, data)
-        return
-    try:
-        with open(fd, "wb") as file:
-            file.write(data)
-            if mode is not None:
-                os.fchmod(fd, mode)
-        try:
-            os.replace(temporary, target)
-        except OSError as error:
-            if error.errno not in _NO_REPLACE or not os.path.isfile(target):
-                raise
-            _overwrite(target, data)
-            os.unlink(temporary)
-    except BaseException:
-        _discard(temporary)
-        raise
-
-
-def _overwrite(target: str, data: bytes) -> None:
-    with open(target, "r+b") as file:
-        file.write(data)
-        file.truncate()
-
-
-def _discard(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
+    moved = change.move_path is not None and target != os.path.realpath(change.path)
+    if moved or change.new != change.old:
+        writing.write(target, change.new, stat.S_IMODE(change.mode) if change.old is not None else None)
+    if moved:
+        writing.delete(change.path)

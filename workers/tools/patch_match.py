@@ -70,13 +70,20 @@ class _Haystack:
 
     def find(self, wanted: list[str], start: int, *, at_end: bool = False) -> int | None:
         """Index of the first place at or behind `start`; `wanted` has at least one line."""
+        found = self.places(wanted, start, at_end=at_end)
+        return found[0] if found else None
+
+    def places(self, wanted: list[str], start: int, *, at_end: bool = False) -> list[int]:
+        """The first place and, if there is one by the same reading, the next."""
         for number, reading in enumerate(_READINGS):
             if number == len(self._readings):
                 self._readings.append(_Reading([reading(line) for line in self._lines]))
-            found = self._readings[number].find([reading(line) for line in wanted], start, at_end=at_end)
+            read = [reading(line) for line in wanted]
+            found = self._readings[number].find(read, start, at_end=at_end)
             if found is not None:
-                return found
-        return None
+                other = None if at_end else self._readings[number].find(read, found + 1, at_end=False)
+                return [found] if other is None else [found, other]
+        return []
 
 
 def updated_text(old: str, hunks: tuple[Hunk, ...], path: str) -> str:
@@ -97,23 +104,27 @@ def updated_text(old: str, hunks: tuple[Hunk, ...], path: str) -> str:
     position = 0
     for hunk in hunks:
         if hunk.context is not None:
-            found = haystack.find([hunk.context], position)
-            if found is None:
+            contexts = haystack.places([hunk.context], position)
+            if not contexts:
                 raise PatchVerifyError(f"Failed to find context '{hunk.context}' in {path}")
-            position = found + 1
+            position = contexts[0] + 1
         if all(operation == "+" for operation, _ in hunk.lines):
+            if hunk.context is not None and not hunk.at_end and len(contexts) > 1:
+                raise _ambiguous(path, contexts, [hunk.context])
             at = len(lines) if hunk.context is None or hunk.at_end else position
             edits.append((at, at, [text + line_end for _, text in hunk.lines]))
             continue
-        start, operations = _place(haystack, hunk, position, path)
-        position, new = start, []
-        for operation, text in operations:
-            if operation == "+":
-                new.append(text + line_end)
-                continue
-            if operation == " ":
-                new.append(kept[position])
-            position += 1
+        places, operations = _place(haystack, hunk, position, path)
+        start = places[0]
+        new = _done(operations, kept, start, line_end)
+        position = start + sum(operation != "+" for operation, _ in operations)
+        if len(places) > 1:
+            # Of two places that come to the same text either will do.
+            other = places[1]
+            after = other + position - start
+            elsewhere = _done(operations, kept, other, line_end)
+            if kept[start:other] + elsewhere != new + kept[position:after]:
+                raise _ambiguous(path, places, [text for operation, text in operations if operation != "+"])
         edits.append((start, position, new))
     edits.sort(key=lambda edit: edit[:2])
     pieces: list[str] = [bom]
@@ -125,18 +136,48 @@ def updated_text(old: str, hunks: tuple[Hunk, ...], path: str) -> str:
     return "".join(pieces + kept[done:])
 
 
-def _place(haystack: _Haystack, hunk: Hunk, start: int, path: str) -> tuple[int, list[tuple[str, str]]]:
+def _ambiguous(path: str, places: list[int], lines: list[str]) -> PatchVerifyError:
+    where = " and ".join(str(place + 1) for place in places)
+    return PatchVerifyError(
+        f"Ambiguous lines in {path}, found at lines {where}; add context to the hunk:\n" + "\n".join(lines)
+    )
+
+
+def _done(operations: list[tuple[str, str]], kept: list[str], at: int, line_end: str) -> list[str]:
+    """The lines that take the hunk's place when it is done at index `at`."""
+    new: list[str] = []
+    for operation, text in operations:
+        if operation == "+":
+            new.append(text + line_end)
+            continue
+        if operation == " ":
+            new.append(kept[at])
+        at += 1
+    return new
+
+
+def _place(haystack: _Haystack, hunk: Hunk, start: int, path: str) -> tuple[list[int], list[tuple[str, str]]]:
+    """Where the hunk fits (one place, or two if it is ambiguous), and its operations."""
     operations: list[tuple[str, str]] = list(hunk.lines)
     wanted = [text for operation, text in operations if operation != "+"]
-    found = haystack.find(wanted, start, at_end=hunk.at_end)
-    if found is None and len(wanted) > 1 and not wanted[-1]:
+    places = haystack.places(wanted, start, at_end=hunk.at_end)
+    if not places and len(wanted) > 1 and not wanted[-1]:
         # models see an empty last line behind the final line end
-        found = haystack.find(wanted[:-1], start, at_end=hunk.at_end)
+        del wanted[-1]
+        places = haystack.places(wanted, start, at_end=hunk.at_end)
         last = max(index for index, (operation, _) in enumerate(operations) if operation != "+")
         if operations[last][0] == " " and last < len(operations) - 1:
             operations[last] = ("+", "")
         else:
             del operations[last]
-    if found is None:
-        raise PatchVerifyError(f"Failed to find expected lines in {path}:\n" + "\n".join(wanted))
-    return found, operations
+    if not places:
+        raise PatchVerifyError(
+            f"Failed to find expected lines in {path}:\n"
+            + "\n".join(text for operation, text in hunk.lines if operation != "+")
+        )
+    if hunk.context is not None and len(places) > 1:
+        # The context line decides, unless it too comes again, with the same lines behind it.
+        again = haystack.find([hunk.context], places[0])
+        other = None if again is None else haystack.find(wanted, again + 1)
+        places = places[:1] if other is None else [places[0], other]
+    return places, operations
