@@ -11,6 +11,7 @@ from sandbox_backends.bwrap import Bwrap
 from sandbox_backends.direct import Direct
 from sandbox_backends.errors import SandboxUnavailable
 from sandbox_backends.landlock import Landlock
+from sandbox_backends.seatbelt import Seatbelt
 from sandbox_backends.view import View
 
 __all__ = ["Choice", "Registry", "default_registry"]
@@ -94,4 +95,6 @@ class Registry:
 @lru_cache(maxsize=1)
 def default_registry() -> Registry:
     """The registry of this process; nothing is probed yet."""
-    return Registry((Bwrap(), Landlock())) if sys.platform == "linux" else Registry()
+    if sys.platform == "linux":
+        return Registry((Bwrap(), Landlock()))
+    return Registry((Seatbelt(),)) if sys.platform == "darwin" else Registry()
