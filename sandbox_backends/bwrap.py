@@ -62,6 +62,7 @@ _REMEDIES = (
         "No permissions to create",
         "allow unprivileged user namespaces, or run the container with a seccomp profile that does",
     ),
+    ("(ENOSPC)", "raise the sysctl user.max_user_namespaces"),
     ("No space left on device", "raise the sysctl user.max_user_namespaces"),
     (
         "Failed to make / slave",
