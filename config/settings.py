@@ -15,6 +15,7 @@ __all__ = [
     "Bulkhead",
     "CommandLimits",
     "History",
+    "Limits",
     "Project",
     "SandboxWorkspaceWrite",
     "Settings",
@@ -100,6 +101,26 @@ class CommandLimits(msgspec.Struct, frozen=True, kw_only=True):
     cpu_seconds: Positive | None = None
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """`[bulkhead.limits]`: what one thread may use, its commands included; 0 is no limit.
+
+    Over a limit the thread's worker is ended, and only that one; its turn fails with a reason that names the limit.
+
+    memory_mib: resident memory of the worker and its commands.
+    processes: how many processes, the worker included.
+    turn_cpu_s: processor time within one turn. turn_s: how long a turn may last.
+    log_mib: what may be printed to the thread's log within a second.
+    recycle_mib: no end, but a new worker between two turns when the idle worker's memory is above this.
+    """
+
+    memory_mib: Count = 0
+    processes: Count = 0
+    turn_cpu_s: Seconds = 0
+    turn_s: Seconds = 0
+    log_mib: Count = 64
+    recycle_mib: Count = 0
+
+
 class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     """`[bulkhead]`: our own table, about processes. Codex ignores it, so that one file serves both.
 
@@ -118,6 +139,10 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
         attached to the thread for so long: it waits, it is declined, or its turn is interrupted.
     worker_nice: niceness of workers, so that the front stays quick under load.
     command_limits: what a command may use.
+    hibernate_after_s: how long a thread is idle until its worker ends; 0: never. The thread stays loaded.
+    memory_budget_mib: above this, for all workers together, idle threads hibernate at once, the longest idle first; 0: none.
+    memory_pressure_pct: the same when the system has been waiting for memory for so much of the last 10 s; 0: never.
+    client_stall_s: a client on a socket that has read nothing for so long, while something waits for it, is let go; 0: never.
     """
 
     hang_silence_ms: Positive = 10_000
@@ -136,6 +161,11 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     login_port: Port | None = None
     keyring_timeout_s: Seconds = 20.0
     max_streams: Count | None = None
+    hibernate_after_s: Seconds = 600.0
+    memory_budget_mib: Count = 0
+    memory_pressure_pct: Seconds = 20.0
+    client_stall_s: Seconds = 600.0
+    limits: Limits = Limits()
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

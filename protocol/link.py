@@ -21,6 +21,7 @@ import msgspec
 
 __all__ = [
     "HEAD",
+    "HIBERNATED",
     "RECORD",
     "Adopt",
     "Command",
@@ -34,6 +35,10 @@ __all__ = [
 
 HEAD = struct.Struct("<BQ")
 RECORD = struct.Struct("<BQI")
+
+
+HIBERNATED = 74
+"""The exit code of a worker that ended because it had nothing to do, on a SLEEP."""
 
 
 class Frame(IntEnum):
@@ -52,6 +57,9 @@ class Frame(IntEnum):
     ANSWER = 20  # [key] a client's answer to a server request: raw `{"result"...}` or `{"error"...}`
     RETURN = 21  # [call] the answer to a CALL
     STOP = 22  # [deadline in ms] interrupt the turn, store everything, end
+    SLEEP = (
+        23  # [0] store everything and end with `HIBERNATED`, if nothing would be lost; else nothing happens
+    )
 
 
 class Record(IntEnum):
@@ -84,6 +92,14 @@ class Adopt(msgspec.Struct, kw_only=True):
     event_log: str = ""
     scratch: str = ""
     """Folder of the server for what must not outlive it: rollouts of ephemeral threads, stack dumps."""
+    server: str = ""
+    """The server's name, its process, and the file that it keeps locked (flock) as long as it lives."""
+    server_pid: int = 0
+    server_lock: str = ""
+    log: str = ""
+    """Where the worker prints to from now on; nothing changes without."""
+    processes: str = ""
+    """Where commands are written down, so that a later server can end what this one left."""
     layers: msgspec.Raw = msgspec.Raw(b"{}")
     """The configuration as the front read it (`config.document`)."""
     flags: msgspec.Raw = msgspec.Raw(b"{}")

@@ -63,15 +63,20 @@ def parse_name(name: str) -> RolloutName | None:
 
 
 class Home:
-    """The paths of one home directory. Nothing is created here."""
+    """The paths of one home directory. Nothing is created here.
 
-    def __init__(self, root: Path | str) -> None:
+    `server`: the name of the server for which threads are opened here; its own leases do not keep it out.
+    """
+
+    def __init__(self, root: Path | str, server: str = "") -> None:
         self.root = Path(root)
+        self.server = server
         self.sessions = self.root / "sessions"
         self.archived = self.root / "archived_sessions"
         self.locks = self.root / "thread-writer-locks"
         self.names = self.root / "session_index.jsonl"
         self.names_lock = self.root / "session_index.jsonl.lock"
+        self.leases = self.root / "bulkhead" / "leases"
         self.index = self.root / "bulkhead" / "threads.sqlite"
 
     def new_path(self, thread_id: str, created_at: float) -> Path:

@@ -13,6 +13,7 @@ import time
 
 from rollouts.errors import WriterBusy
 from rollouts.layout import Home
+from rollouts.lease import drop_lease, foreign_holder
 
 __all__ = ["WriterLock"]
 
@@ -26,7 +27,7 @@ class WriterLock:
     """Held from construction until `release`.
 
     Raises:
-        WriterBusy: the thread has a writer (here or in another process).
+        WriterBusy: the thread has a writer (here or in another process), or another server has it loaded.
         OSError: the lock folder cannot be used.
     """
 
@@ -52,6 +53,12 @@ class WriterLock:
         finally:
             os.close(coordination)
         self._fd: int | None = fd
+        asleep = foreign_holder(home, thread_id)
+        if asleep is not None:
+            self.release()
+            raise WriterBusy(thread_id, asleep)
+        if home.server:
+            drop_lease(home, thread_id)  # ours, or a dead server's
 
     def release(self) -> None:
         """Gives the thread free; a second call does nothing."""

@@ -11,15 +11,28 @@ from types import ModuleType
 from supervisor import exit_codes
 from supervisor.version import VERSION
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "main", "options_of"]
 
 COMMANDS = {
     "app-server": "serve the Codex app-server protocol on stdin and stdout",
     "ps": "list threads: state, process, memory, turn",
+    "top": "watch the busiest threads",
+    "inspect": "tell everything about a thread",
+    "stack": "tell where a thread's worker is, or where it hung",
+    "logs": "print what a thread's workers print; -f goes on",
+    "events": "print what supervision did and why; -f goes on",
     "kill": "end a thread's worker at once; the thread gets a new one",
     "restart": "end a thread's worker in order and give it a new one; releases a quarantine",
     "sandbox": "run one command as a thread with that policy would",
     "doctor": "say what works on this machine, what does not, why, and the fix",
+    "pause": "stop a thread's worker and its commands where they are",
+    "resume": "let a paused thread go on",
+    "drain": "let turns end, then end the workers: of a thread, or of the whole server",
+    "replace": "give all threads new workers, each when its turn has ended",
+    "quarantine": "release a thread whose workers died too often",
+    "reap": "end what servers that were killed left behind",
+    "metrics": "print the server's figures for Prometheus",
+    "completion": "print a script that completes commands in bash, zsh or fish",
     "model-server": "run the scripted model server, for demos and tests",
 }
 
@@ -48,6 +61,15 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
         if name == command:
             _module(name).arguments(sub)
     return parser
+
+
+def options_of(command: str) -> tuple[list[str], bool]:
+    """The flags of a command, and whether it takes a thread; for shell completion."""
+    parser = argparse.ArgumentParser(add_help=False)
+    _module(command).arguments(parser)
+    actions = parser._actions  # noqa: SLF001  (argparse has no other way to list them)
+    flags = [flag for action in actions for flag in action.option_strings]
+    return flags, any(action.dest == "thread" and not action.option_strings for action in actions)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,7 +24,7 @@ from supervisor.runtime import ServerRecord
 if TYPE_CHECKING:
     from supervisor.front import Front
 
-__all__ = ["ControlServer", "ask"]
+__all__ = ["ASK_TIMEOUT_S", "ControlServer", "ask"]
 
 Operation = Callable[["Front", dict[str, Any]], Awaitable[dict[str, Any]]]
 _CREDENTIALS = struct.Struct("3i")
@@ -88,7 +88,9 @@ def _same_user(peer: socket.socket) -> bool:
     return bool(_CREDENTIALS.unpack(raw)[1] == os.getuid())
 
 
-def ask(server: ServerRecord, method: str, params: dict[str, Any]) -> Any:
+def ask(
+    server: ServerRecord, method: str, params: dict[str, Any], timeout: float | None = ASK_TIMEOUT_S
+) -> Any:
     """The client's side: one question to one server.
 
     Raises:
@@ -96,7 +98,7 @@ def ask(server: ServerRecord, method: str, params: dict[str, Any]) -> Any:
         OSError: it is not there any more.
     """
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(ASK_TIMEOUT_S)
+        connection.settimeout(timeout)
         connection.connect(server.control_socket)
         connection.sendall(json.dumps({"id": 1, "method": method, "params": params}).encode() + b"\n")
         answer = b""

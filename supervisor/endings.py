@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from protocol.link import Frame
+from supervisor.freezing import thaw
 from supervisor.hub import Hub
 from supervisor.loaded import Incarnation, LoadedThread
 from supervisor.states import EndKind, State
@@ -17,6 +18,7 @@ __all__ = ["Endings"]
 
 log = logging.getLogger("bulkhead.endings")
 
+LOOK_S = 0.005
 STOP_GRACE_S = 5.0
 """Within this a worker that was asked to stop must have stored everything; then it is killed."""
 
@@ -51,9 +53,18 @@ class Endings:
             self._employ(thread)
         elif thread.incarnation is not None:
             await self._stop(thread.incarnation)
+        elif thread.state is State.HIBERNATED:
+            self._employ(thread)
 
     async def unload(self, thread: LoadedThread, *, materialize: bool = False) -> None:
         """Stop the worker for good; the thread is not loaded afterwards."""
+        if thread.state is State.HIBERNATED:
+            # Awake it can store what is to be stored, and give its lease back.
+            self._employ(thread)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_GRACE_S):
+                    while thread.incarnation is None:  # noqa: ASYNC110  (milliseconds, and rare)
+                        await asyncio.sleep(LOOK_S)
         thread.unloading = True
         gone = self._loop.create_future()
         thread.unloaded = lambda: None if gone.done() else gone.set_result(None)
@@ -74,6 +85,9 @@ class Endings:
         incarnation.end_kind = EndKind.STOPPED
         with suppress(RuntimeError):
             incarnation.thread.move(State.STOPPING)
+        if incarnation.thread.paused:
+            await self._loop.run_in_executor(None, thaw, incarnation.handle.pid)
+            incarnation.thread.paused = False
         payload = b'{"materialize":true}' if materialize else b"{}"
         self._hub.send(incarnation.handle.token, Frame.STOP, int(STOP_GRACE_S * 1000), payload)
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
@@ -31,12 +32,17 @@ from supervisor.channel import Channel
 from supervisor.configuration import Configuration
 from supervisor.connection import Connection
 from supervisor.handlers.registry import HANDLERS, Handler
+from supervisor.hibernation import Hibernation
 from supervisor.hosts import Hosts
 from supervisor.hub import Hub
+from supervisor.journal import Journal
 from supervisor.lanes import Lanes
+from supervisor.limits import LimitWatch, limits_for
 from supervisor.logins import Logins
+from supervisor.metrics import LoopLag, Metrics
 from supervisor.nursery import Nursery
 from supervisor.runtime import RuntimeDirectory
+from supervisor.stalls import Stalls
 from supervisor.supervision import Supervisor
 from supervisor.user_agent import user_agent
 from supervisor.watchdog import Watchdog
@@ -71,28 +77,51 @@ class Front:
         settings = configuration.settings.bulkhead
         self.hub = Hub(runtime.hub_socket)
         self.launcher = ZygoteLauncher(
-            ZygoteSpec(endpoint=self.hub.endpoint, stacks=runtime.stacks, nice=settings.worker_nice)
+            ZygoteSpec(
+                endpoint=self.hub.endpoint,
+                stacks=runtime.stacks,
+                processes=runtime.processes,
+                nice=settings.worker_nice,
+            )
         )
         self.nursery = Nursery(self.launcher, self.hub, settings.parked_workers)
         self.accounts = Accounts(configuration, self.tell_all)
         self.broker = Broker(configuration, self.accounts)
         self.logins = Logins(configuration, self.accounts, self.tell_all)
-        self.supervisor = Supervisor(self.hub, self.nursery, runtime, settings, self.broker)
+        self.journal = Journal(runtime.journal)
+        self.metrics = Metrics()
+        self.lag = LoopLag(self.metrics.lag)
+        self.supervisor = Supervisor(
+            self.hub,
+            self.nursery,
+            runtime,
+            settings,
+            self.broker,
+            journal=self.journal,
+            metrics=self.metrics,
+        )
         flags = msgspec.Raw(msgspec.json.encode(configuration.flags))
         adopt = Adopt(role="catalog", home=self.home, flags=flags, credit=settings.credit_bytes)
         self.catalog = Catalog(self.hub, self.nursery, adopt)
         self.hosts = Hosts(
             self.hub, self.nursery, Adopt(role="host", home=self.home, credit=settings.credit_bytes)
         )
-        self.watchdog = Watchdog(self.supervisor, self.hub, settings)
+        self.watchdog = Watchdog(self.supervisor, self.hub, settings, runtime.stacks)
+        self.hibernation = Hibernation(self.supervisor, self.hub, settings)
+        self.limits = LimitWatch(self.supervisor, self.hibernation, self.supervisor.logs)
         self.connections: set[Connection] = set()
+        self.stalls = Stalls(self.connections, settings.client_stall_s, self.journal)
+        self._watches = (self.watchdog, self.hibernation, self.limits, self.lag, self.stalls)
         self._lanes = Lanes()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         self.launcher.start()
         self.nursery.start()
-        self.watchdog.start()
+        for watch in self._watches:
+            watch.start()
+        for left in self.runtime.reaped:
+            self.journal.note("reaped", server=left.server, pids=left.pids)
 
     def attach(self, name: str, channel: Channel, gone: Callable[[Connection], None]) -> Connection:
         """A new client; `gone` is called when it has closed its end. It may still read: see `detach`."""
@@ -123,7 +152,8 @@ class Front:
 
     async def close(self) -> None:
         """Interrupt and store what runs, deliver what is left, end all processes."""
-        self.watchdog.close()
+        for watch in self._watches:
+            watch.close()
         await self.logins.end()
         await self.supervisor.close()
         await self.accounts.close()
@@ -135,6 +165,7 @@ class Front:
         self.nursery.close()
         self.hub.close()
         await self.launcher.close()
+        self.journal.close()
 
     # --- for handlers --------------------------------------------------------------------------------------------
 
@@ -178,6 +209,7 @@ class Front:
 
     def _request(self, connection: Connection, request: rpc.ClientRequest) -> None:
         row = METHODS.get(request.method) or UNSUPPORTED.get(request.method)
+        self.metrics.requests[request.method if row else "unknown"] += 1
         if row is None:
             raise rpc.RpcError(
                 f"Invalid request: unknown variant `{request.method}`, expected one of {_EXPECTED}"
@@ -302,11 +334,15 @@ class Front:
             thread_id=thread_id,
             home=self.home,
             scratch=self.runtime.ephemeral,
+            server=self.runtime.name,
+            server_pid=os.getpid(),
+            server_lock=self.runtime.lock_path,
             layers=configuration.layers,
             originator=info.name,
             user_agent=user_agent(info.name, info.version),
         )
-        self.supervisor.load(thread_id, adopt, connection, self._command(connection, request))
+        limits = limits_for(configuration, request.params)
+        self.supervisor.load(thread_id, adopt, connection, self._command(connection, request), limits)
 
     @staticmethod
     def _thread_id(text: str, row: Method) -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from protocol.link import Adopt, Command
-from supervisor.launcher import Handle
+from config.settings import Limits
+from protocol.link import HIBERNATED, Adopt, Command
+from supervisor.launcher import Exit, Handle
 from supervisor.states import End, EndKind, State, transition
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Facts(msgspec.Struct, rename="camel", kw_only=True):
     """The rollout, once there is one."""
     preview: str = ""
     ephemeral: bool = False
+    name: str = ""
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -71,7 +73,25 @@ class Incarnation:
         self.ping_sent: float | None = None
         self.end_kind: EndKind | None = None
         """Set by whoever ends it, so that the end is told by its cause."""
-        self.stack_dumped = False
+        self.end_detail = ""
+        """Which limit it was, if it was one."""
+        self.idle_since = time.monotonic()
+        self.sleep_asked: float | None = None
+        """When it was last asked to end because it has nothing to do."""
+
+    def ended(self, exit_: Exit) -> End:
+        """How it ended: by its cause, if somebody ended it, else as the system tells it."""
+        kind = self.end_kind
+        if kind is None:
+            if exit_.code == HIBERNATED:
+                kind = EndKind.HIBERNATED
+            elif exit_.signal is not None:
+                kind = EndKind.CRASHED
+            elif exit_.code is not None:
+                kind = EndKind.EXITED
+            else:
+                kind = EndKind.UNKNOWN
+        return End(kind, exit_.code, exit_.signal, self.end_detail)
 
 
 class LoadedThread:
@@ -88,6 +108,9 @@ class LoadedThread:
         self.subscribers: set[Connection] = set()
         self.status: bytes = IDLE_STATUS
         self.turn: Turn | None = None
+        self.turn_began = 0.0
+        """Monotonic clock; `silent`: its model has not said a word yet."""
+        self.silent = False
         self.pending: dict[int, Pending] = {}
         self.attendance = 0
         """How often a client has attached."""
@@ -96,6 +119,15 @@ class LoadedThread:
         self.deaths: deque[float] = deque()
         self.last_end: End | None = None
         self.restarts = 0
+        self.wakes = 0
+        self.asked_for_worker = time.monotonic()
+        self.next_start: float | None = None
+        """When a dead worker's successor comes (monotonic clock)."""
+        self.paused = False
+        self.last_stack: int | None = None
+        """The process of the last worker that hung: its dump is in the stacks folder."""
+        self.draining = False
+        self.limits = Limits()
         self.facts = Facts()
         self.created_at = time.time()
         self.unloading = False
@@ -103,6 +135,22 @@ class LoadedThread:
 
     def move(self, target: State) -> None:
         self.state = transition(self.state, target)
+        self.next_start = None
+
+    @property
+    def why(self) -> str:
+        """The reason of a state that needs one; empty for the others."""
+        if self.state is State.QUARANTINED:
+            return f"{len(self.deaths)} deaths, last: {self.last_end}"
+        if self.state is State.DEAD and self.next_start is not None:
+            return (
+                f"next start in {max(0.0, self.next_start - time.monotonic()):.1f} s, last: {self.last_end}"
+            )
+        if self.paused:
+            return "paused by operator"
+        if self.draining:
+            return "draining: no new turns"
+        return ""
 
     @property
     def busy(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -77,6 +78,11 @@ class Nursery:
             adoption(handle)
         else:
             self._parked.append(handle)
+
+    def renew(self) -> None:
+        """Those that wait end; others take their place."""
+        for handle in self._parked:
+            handle.signal(signal.SIGKILL)
 
     def _missing(self) -> int:
         return self._size + len(self._waiting) - len(self._parked) - len(self._expected) - self._asked

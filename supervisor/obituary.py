@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -15,11 +17,25 @@ from protocol.threads import SystemErrorStatus
 from protocol.turns import Turn as WireTurn
 from protocol.turns import TurnError
 from rollouts.failure import append_turn_failure
+from rollouts.layout import Home
+from rollouts.lease import drop_lease
 from supervisor.loaded import Turn
 from supervisor.states import End, EndKind
 
-__all__ = ["SYSTEM_ERROR", "Death", "notifications", "record", "resolved", "rest_of_log", "unheard"]
+__all__ = [
+    "SYSTEM_ERROR",
+    "Death",
+    "drop_leases",
+    "keep_stack",
+    "notifications",
+    "record",
+    "resolved",
+    "rest_of_log",
+    "start_up_failure",
+    "unheard",
+]
 
+LAST_LINE_BYTES, LAST_LINE_CHARS = 4096, 200
 SYSTEM_ERROR = msgspec.json.encode(SystemErrorStatus())
 
 
@@ -51,6 +67,35 @@ def rest_of_log(path: str) -> bytes:
             return file.read()
     except FileNotFoundError:
         return b""
+
+
+def start_up_failure(end: End, log_path: str) -> End:
+    """The end of a worker that never said a word, told with the last line it printed; blocks."""
+    if not end.counts or end.kind is EndKind.HUNG:
+        return end
+    try:
+        with open(log_path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LAST_LINE_BYTES))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except OSError:
+        lines = []
+    told = [line.strip() for line in lines if line.strip()]
+    detail = "" if not told or " bulkhead: " in told[-1] else told[-1][:LAST_LINE_CHARS]
+    return msgspec.structs.replace(end, kind=EndKind.STARTUP_FAILURE, detail=detail)
+
+
+def keep_stack(folder: str, pid: int) -> None:
+    """The file for a worker's stack dumps stays only if there is something in it."""
+    path = os.path.join(folder, str(pid))
+    with suppress(OSError):
+        if os.stat(path).st_size == 0:
+            os.unlink(path)
+
+
+def drop_leases(asleep: Iterable[tuple[str, str]]) -> None:
+    """The server ends: its sleeping threads (home, id) are anybody's again; blocks."""
+    for home, thread_id in asleep:
+        drop_lease(Home(home), thread_id)
 
 
 def unheard(log: bytes, received: int) -> Iterator[tuple[int, int, bytes, int]]:

@@ -48,6 +48,7 @@ class Outbox:
         self._waiting = False
         self._scheduled = False
         self._broken = False
+        self._moved_at = self._loop.time()
         self._low: tuple[int, Callable[[], None]] | None = None
         self.queued = 0
         """Bytes waiting, the chunk under way included."""
@@ -154,15 +155,22 @@ class Outbox:
             except OSError as error:
                 self._break(error)
                 return
+            self._moved_at = self._loop.time()
             self.queued -= written
             self._chunk = self._chunk[written:]
             self._tell_low()
         self._stop_waiting()
         self._drained.set()
 
+    @property
+    def stalled_s(self) -> float:
+        """For how long something has been waiting that the client does not take; 0 if nothing is."""
+        return self._loop.time() - self._moved_at if self._waiting else 0.0
+
     def _wait(self) -> None:
         if not self._waiting:
             self._waiting = True
+            self._moved_at = self._loop.time()
             self._loop.add_writer(self._fd, self._pump)
 
     def _stop_waiting(self) -> None:
@@ -173,6 +181,10 @@ class Outbox:
     def _break(self, error: OSError) -> None:
         """The client is gone: nothing is owed to it, and the workers get their credit back."""
         log.info("the client does not read any more: %s", error.strerror)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Nothing more is owed to the client, as if it had gone."""
         self.discard()
         self._lost()
 

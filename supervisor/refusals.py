@@ -6,11 +6,19 @@ from protocol.rpc import INTERNAL_ERROR, OVERLOADED, RpcError
 from supervisor.launcher import LaunchError
 from supervisor.loaded import LoadedThread
 
-__all__ = ["no_worker", "quarantined", "shutting_down", "too_many_requests"]
+__all__ = ["draining", "no_worker", "quarantined", "shutting_down", "too_many_requests"]
 
 
 def shutting_down() -> RpcError:
     return RpcError("the server is shutting down", OVERLOADED, {"server_overloaded": "shutting down"})
+
+
+def draining() -> RpcError:
+    return RpcError(
+        "no new turns: an operator has asked for the end of what runs",
+        OVERLOADED,
+        {"server_overloaded": "draining"},
+    )
 
 
 def no_worker(error: LaunchError) -> RpcError:
@@ -28,6 +36,7 @@ def quarantined(thread: LoadedThread, window_s: float) -> RpcError:
     return RpcError(
         f"thread {thread.id} is quarantined: its worker died {len(thread.deaths)} times within "
         f"{window_s:g} s, last: {thread.last_end}. "
-        f"Release it with `bulkhead restart {thread.id}`.",
+        f"Release it with `bulkhead quarantine release {thread.id}` or `bulkhead restart {thread.id}`.",
         INTERNAL_ERROR,
+        {"quarantined": str(thread.last_end), "deaths": len(thread.deaths)},
     )

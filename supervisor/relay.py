@@ -17,6 +17,7 @@ import msgspec
 from protocol.link import Frame, Record, TornRecord, records
 from supervisor.hub import Hub
 from supervisor.loaded import Facts, Incarnation, LoadedThread, Turn
+from supervisor.metrics import Metrics
 from supervisor.questions import Questions
 from supervisor.states import State
 
@@ -29,6 +30,7 @@ CREDIT_DELAY_S = 0.2
 JOIN_BYTES = 4096
 """Lines that came together wait together up to this: one by one, a line's bookkeeping is twice its size. Lanes take
 turns of about as much, so it costs no fairness."""
+_FIRST_WORD = b'"item/agentMessage/delta"'
 _LOADING = frozenset({"thread/start", "thread/resume"})
 
 
@@ -36,12 +38,18 @@ class Relay:
     """`credit_bytes` is a worker's window; `dismiss` gets a thread whose first command was refused."""
 
     def __init__(
-        self, hub: Hub, questions: Questions, credit_bytes: int, dismiss: Callable[[LoadedThread], None]
+        self,
+        hub: Hub,
+        questions: Questions,
+        metrics: Metrics,
+        credit_bytes: int,
+        dismiss: Callable[[LoadedThread], None],
     ) -> None:
         self._hub = hub
         self._questions = questions
         self._credit_bytes = credit_bytes
         self._dismiss = dismiss
+        self._metrics = metrics
         self._loop = asyncio.get_running_loop()
 
     def stream(self, incarnation: Incarnation, offset: int, payload: bytes) -> None:
@@ -110,13 +118,24 @@ class Relay:
         self._release(incarnation, size)
 
     def _turn(self, thread: LoadedThread, turn: Turn | None) -> None:
+        if turn is not None:
+            thread.turn_began = time.monotonic()
+            thread.silent = True
+        elif thread.turn is not None:
+            self._metrics.turns.observe(time.monotonic() - thread.turn_began)
         thread.turn = turn
+        if thread.incarnation is not None:
+            thread.incarnation.idle_since = time.monotonic()
         if thread.state in (State.IDLE, State.BUSY):
             thread.move(State.IDLE if turn is None else State.BUSY)
 
     def _spread(self, incarnation: Incarnation, lines: bytes, size: int) -> None:
         """Lines for all clients of the thread; the worker has its credit back when the slowest has taken them."""
-        subscribers = incarnation.thread.subscribers
+        thread = incarnation.thread
+        if thread.silent and _FIRST_WORD in lines:
+            thread.silent = False
+            self._metrics.first_tokens.observe(time.monotonic() - thread.turn_began)
+        subscribers = thread.subscribers
         if not subscribers:
             self._release(incarnation, size)
             return

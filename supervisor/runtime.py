@@ -7,7 +7,10 @@ $XDG_RUNTIME_DIR/bulkhead/ or <tmp>/bulkhead-UID/     0700
     hub.ipc              ZeroMQ
     control.sock         operators
     events/              one event log an incarnation
+    events.jsonl         what supervision did
+    logs/                what the workers of a thread print
     stacks/              stack dumps of hung workers
+    processes/           who was started, for whoever cleans up after a server that was killed
     ephemeral/           rollouts of threads that must not outlive the server
 """
 
@@ -24,7 +27,9 @@ from contextlib import suppress
 
 import msgspec
 
-__all__ = ["RuntimeDirectory", "ServerRecord", "UnsafeRuntimeDirectory", "running_servers"]
+from sandbox_backends import identity
+
+__all__ = ["Reaped", "RuntimeDirectory", "ServerRecord", "UnsafeRuntimeDirectory", "reap", "running_servers"]
 
 IPC_PATH_BYTES = 107
 """What a Unix socket's path may have."""
@@ -73,13 +78,20 @@ def _own_directory(path: str) -> None:
         os.chmod(path, 0o700)
 
 
+class Reaped(msgspec.Struct, frozen=True):
+    """What was left of one server: its name and the processes that were ended."""
+
+    server: str
+    pids: list[int]
+
+
 class RuntimeDirectory:
     """The directory of this server; made at once, removed by `remove`."""
 
     def __init__(self) -> None:
         base = _base()
-        _own_directory(base)
-        _remove_stale(base)
+        self.reaped = reap()
+        """What was found of earlier servers."""
         self.name = f"{os.getpid()}-{secrets.token_hex(3)}"
         self.path = os.path.join(base, self.name)
         if len(self.hub_socket.encode()) > IPC_PATH_BYTES:
@@ -87,10 +99,14 @@ class RuntimeDirectory:
                 f"{self.path} is too long for a socket; set BULKHEAD_RUNTIME_DIR to a shorter one"
             )
         os.mkdir(self.path, mode=0o700)
-        self._lock = os.open(os.path.join(self.path, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._lock = os.open(self.lock_path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for folder in ("events", "stacks", "ephemeral"):
+        for folder in ("events", "logs", "stacks", "processes", "ephemeral"):
             os.mkdir(os.path.join(self.path, folder), mode=0o700)
+
+    @property
+    def lock_path(self) -> str:
+        return os.path.join(self.path, "lock")
 
     @property
     def hub_socket(self) -> str:
@@ -103,6 +119,18 @@ class RuntimeDirectory:
     @property
     def stacks(self) -> str:
         return os.path.join(self.path, "stacks")
+
+    @property
+    def logs(self) -> str:
+        return os.path.join(self.path, "logs")
+
+    @property
+    def processes(self) -> str:
+        return os.path.join(self.path, "processes")
+
+    @property
+    def journal(self) -> str:
+        return os.path.join(self.path, "events.jsonl")
 
     @property
     def ephemeral(self) -> str:
@@ -149,10 +177,17 @@ def _lives(directory: str) -> bool:
     return False
 
 
-def _remove_stale(base: str) -> None:
+def reap() -> list[Reaped]:
+    """End what servers left that are not there any more, and remove their directories; blocks."""
+    base = _base()
+    _own_directory(base)
+    found = []
     for entry in os.scandir(base):
         if entry.is_dir(follow_symlinks=False) and not _lives(entry.path):
+            ended = identity.end_recorded(os.path.join(entry.path, "processes"))
             shutil.rmtree(entry.path, ignore_errors=True)
+            found.append(Reaped(entry.name, [process.pid for process in ended]))
+    return found
 
 
 def running_servers() -> list[ServerRecord]:

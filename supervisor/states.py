@@ -10,7 +10,8 @@
                               ▼
                          quarantined ── released by an operator ──► starting
 
-`parked` is a worker that belongs to no thread yet. The same words stand in `bulkhead ps`, the logs and the metrics.
+`hibernated`: an idle thread's worker has ended, and the next request gives it another one: idle -> dead ->
+hibernated -> starting. `draining`: the turn under way is the last. `parked` is a worker that belongs to no thread yet. The same words stand in `bulkhead ps`, the logs and the metrics.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ _LEGAL: dict[State, frozenset[State]] = {
     _S.STARTING: frozenset({_S.IDLE, _S.BUSY, _S.STOPPING, _S.DEAD}),
     _S.IDLE: frozenset({_S.BUSY, _S.DRAINING, _S.STOPPING, _S.HIBERNATED, _S.DEAD}),
     _S.BUSY: frozenset({_S.IDLE, _S.DRAINING, _S.STOPPING, _S.DEAD}),
-    _S.DRAINING: frozenset({_S.STOPPING, _S.DEAD}),
+    _S.DRAINING: frozenset({_S.IDLE, _S.BUSY, _S.STOPPING, _S.HIBERNATED, _S.DEAD}),
     _S.STOPPING: frozenset({_S.DEAD}),
     _S.HIBERNATED: frozenset({_S.STARTING, _S.DEAD}),
     _S.QUARANTINED: frozenset({_S.STARTING, _S.DEAD}),
-    _S.DEAD: frozenset({_S.STARTING, _S.QUARANTINED}),
+    _S.DEAD: frozenset({_S.STARTING, _S.QUARANTINED, _S.HIBERNATED}),
 }
 
 
@@ -71,27 +72,31 @@ class EndKind(StrEnum):
     STOPPED = "stopped"
     STARTUP_FAILURE = "start-up failure"
     HIBERNATED = "hibernated"
+    LIMIT = "over a limit"
     UNKNOWN = "unknown"
 
 
 class End(msgspec.Struct, frozen=True):
-    """How one incarnation ended. `counts`: whether it counts towards quarantine."""
+    """How one incarnation ended. `counts`: whether it counts towards quarantine. `detail`: what else is known."""
 
     kind: EndKind
     exit_code: int | None = None
     signal: int | None = None
+    detail: str = ""
 
     @property
     def counts(self) -> bool:
         return self.kind not in (EndKind.KILLED, EndKind.STOPPED, EndKind.HIBERNATED)
 
     def __str__(self) -> str:
+        if self.kind is EndKind.LIMIT:
+            return f"{self.kind}: {self.detail}"
         how = ""
         if self.signal is not None:
             how = f" ({signal_name(self.signal)})"
         elif self.exit_code is not None and self.kind in (EndKind.EXITED, EndKind.STARTUP_FAILURE):
             how = f" (code {self.exit_code})"
-        return f"{self.kind}{how}"
+        return f"{self.kind}{how}: {self.detail}" if self.detail else f"{self.kind}{how}"
 
 
 def signal_name(number: int) -> str:

@@ -11,28 +11,33 @@ import asyncio
 import itertools
 import logging
 import os
-import random
 import signal
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from config.settings import Bulkhead
+from config.settings import Bulkhead, Limits
 from protocol import rpc
 from protocol.link import Adopt, Command, Frame
 from rollouts.errors import RolloutError
 from supervisor import obituary, refusals
 from supervisor.endings import Endings
 from supervisor.hub import Hub
+from supervisor.journal import Journal
 from supervisor.launcher import Exit, Handle, LaunchError
 from supervisor.loaded import Incarnation, LoadedThread, Pending
+from supervisor.metrics import Metrics
 from supervisor.nursery import Nursery
 from supervisor.questions import Questions
 from supervisor.relay import Relay
+from supervisor.restarts import RestartPolicy, RestartRation
 from supervisor.runtime import RuntimeDirectory
 from supervisor.states import End, EndKind, State
+from supervisor.thread_logs import ThreadLogs
+from supervisor.thread_peer import ThreadPeer
 
 if TYPE_CHECKING:
     from supervisor.broker import Broker
@@ -42,12 +47,21 @@ __all__ = ["Supervisor"]
 
 log = logging.getLogger("bulkhead.supervision")
 
+_BEGINS_TURN = frozenset({"turn/start", "review/start", "thread/compact/start"})
 _encode = msgspec.json.Encoder().encode
 
 
 class Supervisor:
     def __init__(
-        self, hub: Hub, nursery: Nursery, runtime: RuntimeDirectory, settings: Bulkhead, broker: Broker
+        self,
+        hub: Hub,
+        nursery: Nursery,
+        runtime: RuntimeDirectory,
+        settings: Bulkhead,
+        broker: Broker,
+        *,
+        journal: Journal,
+        metrics: Metrics,
     ) -> None:
         self.threads: dict[str, LoadedThread] = {}
         self._hub = hub
@@ -55,23 +69,38 @@ class Supervisor:
         self._runtime = runtime
         self._settings = settings
         self._broker = broker
+        self.journal = journal
+        self.logs = ThreadLogs(runtime.logs)
+        self.draining = False
+        """No new threads and no new turns: the server is to end."""
+        self._policy = RestartPolicy(settings)
+        self._ration = RestartRation()
         self._loop = asyncio.get_running_loop()
         self.endings = Endings(hub, employ=self._employ, remove=self.remove)
         self.questions = Questions(hub, settings, self._interrupt)
-        self.relay = Relay(hub, self.questions, settings.credit_bytes, self._dismiss)
+        self.relay = Relay(hub, self.questions, metrics, settings.credit_bytes, self._dismiss)
         self._keys = itertools.count(1)
         self._loads = itertools.count(1)
         self._burials: set[asyncio.Task[None]] = set()
         self._closing = False
 
+    @property
+    def restarts_waiting(self) -> int:
+        """Threads whose new worker is held back, so that live turns have the machine."""
+        return self._ration.waiting
+
     # --- loading and commands ---------------------------------------------------------------------------
 
-    def load(self, thread_id: str, adopt: Adopt, connection: Connection, command: Command) -> None:
+    def load(
+        self, thread_id: str, adopt: Adopt, connection: Connection, command: Command, limits: Limits
+    ) -> None:
         """Give a thread its first worker and that worker its first command (thread/start or thread/resume)."""
-        if self._closing:
-            self._refuse(Pending(0, command, connection), refusals.shutting_down())
+        if self._closing or self.draining:
+            refusal = refusals.shutting_down() if self._closing else refusals.draining()
+            self._refuse(Pending(0, command, connection), refusal)
             return
         thread = LoadedThread(thread_id, next(self._loads), adopt)
+        thread.limits = limits
         self.threads[thread_id] = thread
         self.subscribe(thread, connection)
         self.command(thread, command, connection)
@@ -85,13 +114,20 @@ class Supervisor:
         if thread.state is State.QUARANTINED:
             self._refuse(Pending(0, command, connection), self._why_quarantined(thread))
             return
+        if (thread.draining or self.draining) and command.method in _BEGINS_TURN and not thread.busy:
+            self._refuse(Pending(0, command, connection), refusals.draining(), thread.id)
+            return
         key = next(self._keys)
         thread.pending[key] = Pending(key, command, connection)
         incarnation = thread.incarnation
         if incarnation is not None:
             self._hub.send(incarnation.handle.token, Frame.COMMAND, key, _encode(command))
+            incarnation.idle_since = time.monotonic()
             if not thread.busy:
                 incarnation.last_heard = time.monotonic()
+        elif thread.state is State.HIBERNATED:
+            thread.wakes += 1
+            self._employ(thread)
 
     def subscribe(self, thread: LoadedThread, connection: Connection) -> None:
         if connection in thread.subscribers:
@@ -118,6 +154,7 @@ class Supervisor:
 
     def _employ(self, thread: LoadedThread) -> None:
         thread.move(State.STARTING)
+        thread.asked_for_worker = time.monotonic()
         self._nursery.adopt(
             lambda handle: self._adopt(thread, handle), lambda error: self._cannot_start(thread, error)
         )
@@ -132,13 +169,15 @@ class Supervisor:
         log_path = self._runtime.event_log(thread.id, thread.load, thread.epoch)
         incarnation = Incarnation(thread, handle, thread.epoch, log_path)
         thread.incarnation = incarnation
-        self._hub.attach(handle.token, _ThreadPeer(self, incarnation))
+        self._hub.attach(handle.token, ThreadPeer(incarnation, self.relay, self.call))
         handle.exited.add_done_callback(lambda exited: self._died(incarnation, exited.result()))
         adopt = msgspec.structs.replace(
             thread.adopt,
             epoch=thread.epoch,
             event_log=incarnation.log_path,
             credit=self._settings.credit_bytes,
+            log=self.logs.path(thread.id),
+            processes=self._runtime.processes,
         )
         if not thread.loaded:
             adopt.recover_method = ""
@@ -146,9 +185,13 @@ class Supervisor:
         for pending in thread.pending.values():
             self._hub.send(handle.token, Frame.COMMAND, pending.key, _encode(pending.command))
         thread.move(State.IDLE)
+        self.logs.note(thread.id, f"worker {handle.pid}, epoch {thread.epoch}")
+        waited = round((time.monotonic() - thread.asked_for_worker) * 1000, 1)
+        self.journal.note("worker-adopted", thread.id, epoch=thread.epoch, pid=handle.pid, waited_ms=waited)
 
     def _cannot_start(self, thread: LoadedThread, error: LaunchError) -> None:
         self._refuse_all(thread, refusals.no_worker(error))
+        self.journal.note("no-worker", thread.id, detail=str(error))
         thread.move(State.DEAD)
         if thread.loaded:
             self._loop.call_later(self._settings.restart_backoff_cap_ms / 1000, self._restart, thread)
@@ -177,9 +220,9 @@ class Supervisor:
 
     async def _bury(self, incarnation: Incarnation, exit_: Exit) -> None:
         thread = incarnation.thread
-        end = _end_of(incarnation, exit_)
-        thread.last_end = end
+        end = incarnation.ended(exit_)
         thread.incarnation = None
+        thread.last_end = end
         thread.move(State.DEAD)
         log.info(
             "worker ended: %s",
@@ -187,6 +230,21 @@ class Supervisor:
             extra={"thread_id": thread.id, "epoch": incarnation.epoch, "pid": incarnation.handle.pid},
         )
         rest = await self._loop.run_in_executor(None, obituary.rest_of_log, incarnation.log_path)
+        if not incarnation.received and not rest:
+            end = await self._loop.run_in_executor(
+                None, obituary.start_up_failure, end, self.logs.path(thread.id)
+            )
+        thread.last_end = end
+        self.logs.note(thread.id, f"worker {incarnation.handle.pid} ended: {end}")
+        self.journal.note(
+            "worker-ended",
+            thread.id,
+            reason=end.kind,
+            epoch=incarnation.epoch,
+            pid=incarnation.handle.pid,
+            how=str(end),
+            turn=thread.turn.id if thread.turn else None,
+        )
         try:
             for kind, key, body, size in obituary.unheard(rest, incarnation.received):
                 incarnation.received += size
@@ -199,6 +257,7 @@ class Supervisor:
             self.questions.resolved(thread, key)
         with suppress(FileNotFoundError):
             os.unlink(incarnation.log_path)
+        obituary.keep_stack(self._runtime.stacks, incarnation.handle.pid)
         self._what_next(thread, end)
 
     async def _say_the_end(self, thread: LoadedThread, incarnation: Incarnation, end: End) -> None:
@@ -227,24 +286,27 @@ class Supervisor:
         if thread.unloading or self._closing:
             self.remove(thread)
             return
-        delay = 0.0
-        if end.counts:
-            now = time.monotonic()
-            thread.deaths.append(now)
-            while now - thread.deaths[0] > self._settings.restart_window_s:
-                thread.deaths.popleft()
-            if len(thread.deaths) > self._settings.restart_limit:
-                thread.move(State.QUARANTINED)
-                log.error("thread %s is quarantined: %d deaths", thread.id, len(thread.deaths))
-                self._refuse_all(thread, self._why_quarantined(thread))
-                if not thread.loaded:
-                    self.remove(thread)
-                return
-            if len(thread.deaths) > 1:
-                doubled = self._settings.restart_backoff_ms * 2 ** (len(thread.deaths) - 2)
-                delay = min(self._settings.restart_backoff_cap_ms, doubled) / 1000 * (0.5 + random.random())
+        if end.kind is EndKind.HIBERNATED:
+            # A command may have come while its worker went to sleep.
+            if thread.pending:
+                thread.wakes += 1
+                self._employ(thread)
+            else:
+                thread.move(State.HIBERNATED)
+            return
+        delay = self._policy.delay(thread, end)
+        if delay is None:
+            thread.move(State.QUARANTINED)
+            log.error("thread %s is quarantined: %d deaths", thread.id, len(thread.deaths))
+            self.journal.note("quarantined", thread.id, deaths=len(thread.deaths), last=str(end))
+            self._refuse_all(thread, self._why_quarantined(thread))
+            if not thread.loaded:
+                self.remove(thread)
+            return
         thread.restarts += 1
-        self._loop.call_later(delay, self._restart, thread)
+        thread.next_start = time.monotonic() + delay
+        self.journal.note("restart", thread.id, delay_ms=round(delay * 1000), deaths=len(thread.deaths))
+        self._loop.call_later(delay, self._ration.run, partial(self._restart, thread))
 
     def _restart(self, thread: LoadedThread) -> None:
         if thread.state is State.DEAD and not thread.unloading and not self._closing:
@@ -287,38 +349,11 @@ class Supervisor:
     async def close(self) -> None:
         """Stop all workers at once; running turns are stored as interrupted."""
         self._closing = True
+        self._ration.close()
         await self.endings.stop_all(self.threads.values())
         while self._burials:
             await asyncio.wait(set(self._burials))
+        asleep = [t for t in self.threads.values() if t.state is State.HIBERNATED and not t.facts.ephemeral]
+        await self._loop.run_in_executor(None, obituary.drop_leases, [(t.adopt.home, t.id) for t in asleep])
         for thread in tuple(self.threads.values()):
             self.remove(thread)
-
-
-class _ThreadPeer:
-    """An incarnation as the hub's peer."""
-
-    def __init__(self, supervisor: Supervisor, incarnation: Incarnation) -> None:
-        self.handle = incarnation.handle
-        self._supervisor = supervisor
-        self._incarnation = incarnation
-
-    def on_frame(self, kind: int, number: int, payload: bytes) -> None:
-        if kind == Frame.STREAM:
-            self._supervisor.relay.stream(self._incarnation, number, payload)
-        elif kind == Frame.PONG:
-            self._incarnation.last_heard = time.monotonic()
-            self._incarnation.ping_sent = None
-        elif kind == Frame.CALL:
-            self._supervisor.call(self._incarnation, number, payload)
-
-
-def _end_of(incarnation: Incarnation, exit_: Exit) -> End:
-    kind = incarnation.end_kind
-    if kind is None:
-        if exit_.signal is not None:
-            kind = EndKind.CRASHED
-        elif exit_.code is not None:
-            kind = EndKind.EXITED
-        else:
-            kind = EndKind.UNKNOWN
-    return End(kind, exit_.code, exit_.signal)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import time
+from contextlib import suppress
 
 from config.settings import Bulkhead
 from protocol.link import Frame
@@ -28,9 +30,10 @@ LOOKS_PER_SILENCE = 4
 
 
 class Watchdog:
-    def __init__(self, supervisor: Supervisor, hub: Hub, settings: Bulkhead) -> None:
+    def __init__(self, supervisor: Supervisor, hub: Hub, settings: Bulkhead, stacks: str) -> None:
         self._supervisor = supervisor
         self._hub = hub
+        self._stacks = stacks
         self._silence_s = settings.hang_silence_ms / 1000
         self._grace_s = settings.hang_grace_ms / 1000
         self._loop = asyncio.get_running_loop()
@@ -49,7 +52,7 @@ class Watchdog:
         for thread in self._supervisor.threads.values():
             incarnation = thread.incarnation
             # An unanswered command counts like a turn: a worker may also hang before it has begun one.
-            if incarnation is None or not (thread.busy or thread.pending):
+            if incarnation is None or thread.paused or not (thread.busy or thread.pending):
                 continue
             if incarnation.ping_sent is not None:
                 if now - incarnation.ping_sent > self._grace_s and incarnation.end_kind is None:
@@ -62,6 +65,32 @@ class Watchdog:
 
     def _end(self, incarnation: Incarnation) -> None:
         log.error("worker %d of thread %s hangs", incarnation.handle.pid, incarnation.thread.id)
+        self._supervisor.journal.note(
+            "hung",
+            incarnation.thread.id,
+            pid=incarnation.handle.pid,
+            silent_ms=round((time.monotonic() - incarnation.last_heard) * 1000),
+        )
         incarnation.end_kind = EndKind.HUNG
+        incarnation.thread.last_stack = incarnation.handle.pid
+        path = os.path.join(self._stacks, str(incarnation.handle.pid))
+        with suppress(OSError):
+            os.truncate(path, 0)  # what operators asked for earlier would only mislead
         incarnation.handle.signal(signal.SIGUSR1)
-        self._loop.call_later(DUMP_S, incarnation.handle.signal, signal.SIGKILL)
+        self._loop.call_later(DUMP_S, self._finish, incarnation, path)
+
+    def _finish(self, incarnation: Incarnation, path: str) -> None:
+        _say_state(path, incarnation.handle.pid)
+        incarnation.handle.signal(signal.SIGKILL)
+
+
+def _say_state(path: str, pid: int) -> None:
+    """Who is stopped or sleeps in the kernel cannot dump its stack; then the kernel's word on it is kept."""
+    with suppress(OSError):
+        with open(f"/proc/{pid}/status") as file:
+            state = next(
+                (line.split(maxsplit=1)[1].strip() for line in file if line.startswith("State:")), "?"
+            )
+        with open(path, "a") as file:
+            if file.tell() == 0:
+                file.write(f"no stack: the process did not react to a signal; its state is {state}\n")

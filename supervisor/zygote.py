@@ -24,7 +24,7 @@ from contextlib import suppress
 
 import msgspec
 
-from sandbox_backends import tree
+from sandbox_backends import identity, tree
 from supervisor.launcher import Exit, LauncherLost, LaunchError
 
 __all__ = ["ZygoteHandle", "ZygoteLauncher", "ZygoteSpec"]
@@ -36,6 +36,7 @@ READY_TIMEOUT_S = 30.0
 STATUS_GRACE_S = 1.0
 """How long after the end of a process its exit status may still be on its way from the zygote, which takes a millisecond
 as a rule; without it nobody could say what the worker died of."""
+RENEW_LOOK_S = 0.005
 MESSAGE_BYTES = 65536
 STRAY_ROUNDS, STRAY_PAUSE_S = 100, 0.005
 """How often strays are looked for before giving up: each round ends a generation of forks."""
@@ -47,6 +48,8 @@ class ZygoteSpec(msgspec.Struct, kw_only=True):
     endpoint: str
     stacks: str
     """Folder for the stack dumps that SIGUSR1 asks for."""
+    processes: str = ""
+    """Folder in which every process writes itself down (`sandbox_backends.identity`)."""
     nice: int = 10
     """A raised niceness keeps the front's loop responsive when all workers compute (438 ms -> 2 ms at p99)."""
 
@@ -143,6 +146,17 @@ class ZygoteLauncher:
                 raise LaunchError(f"the zygote cannot be started: {error}") from error
         self._socket = ours
         self._loop.add_reader(ours.fileno(), self._receive, ours)
+
+    async def renew(self) -> None:
+        """Make the next workers from a new zygote, e.g. with other code; living workers stay.
+
+        Returns when the old one is gone: a worker that ends while it dies may end without a status.
+        """
+        process = self._process
+        if process is not None:
+            process.kill()
+        while self._process is process is not None:  # noqa: ASYNC110  (milliseconds, and rare)
+            await asyncio.sleep(RENEW_LOOK_S)
 
     async def launch(self) -> ZygoteHandle:
         return (await self.launch_many(1))[0]
@@ -248,6 +262,7 @@ class ZygoteLauncher:
             return None
         if found is None:
             return None
+        identity.forget(self._spec.processes, handle.pid)
         if found.si_code == os.CLD_EXITED:
             return Exit(code=found.si_status)
         return Exit(signal=found.si_status)

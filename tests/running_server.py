@@ -206,6 +206,10 @@ class RunningServer(ProtocolClient):
         [pid] = [pid for pid in children(self.pid) if not _name(pid).startswith("bulkhead")]
         return pid
 
+    def parked(self) -> list[int]:
+        """The pids of the workers that wait for a thread."""
+        return [pid for pid in children(self.zygote) if _name(pid).startswith("bulkhead-parked")]
+
     def kill_worker(self, thread: str, number: int = signal.SIGKILL) -> int:
         pid = self.worker(thread)
         os.kill(pid, number)

@@ -16,7 +16,7 @@ from running_server import ROOT, await_ends
 
 from supervisor import exit_codes
 
-COLUMNS = ["THREAD", "STATE", "PID", "EPOCH", "MEM", "CPU", "AGE", "TURN", "RESTARTS", "CWD"]
+COLUMNS = ["THREAD", "STATE", "PID", "EPOCH", "MEM", "CPU", "AGE", "TURN", "RESTARTS", "CWD", "WHY"]
 
 
 @pytest.fixture

@@ -39,6 +39,11 @@ class Approvals:
         self.granted: set[str] = set()
         """Keys of what was accepted for the session."""
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing would be lost with this worker: no question is open, nothing was granted."""
+        return not self._open and not self.granted
+
     def answer(self, key: int, payload: bytes) -> None:
         question = self._open.get(key)
         if question is not None and not question.done():

@@ -37,7 +37,7 @@ def start_session(adopt: Adopt, link: Link, document: Document, params: wire.Thr
     settings = _resolve(adopt, document, ThreadOverrides.of(params))
     ephemeral = bool(params.ephemeral)
     # An ephemeral thread survives its worker all the same; only not the server.
-    home = Home(adopt.scratch if ephemeral else adopt.home)
+    home = Home(adopt.scratch if ephemeral else adopt.home, adopt.server)
     now = time.time()
     writer = RolloutWriter.create(home, _meta(adopt, settings, now), created_at=now)
     session = Session(adopt, link, settings, writer, ephemeral=ephemeral)
@@ -61,7 +61,7 @@ def resume_session(
     Raises:
         ConfigError, RolloutError, OSError
     """
-    home = Home(adopt.scratch if ephemeral else adopt.home)
+    home = Home(adopt.scratch if ephemeral else adopt.home, adopt.server)
     writer = RolloutWriter.resume(home, adopt.thread_id)
     try:
         history = read_history(writer.path)

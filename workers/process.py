@@ -38,7 +38,7 @@ def run(token: bytes, endpoint: str, lifeline: int, stacks: str, nice: int) -> i
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     tree.become_subreaper()
     _name(b"bulkhead-parked")
-    with open(os.path.join(stacks, str(os.getpid())), "wb", buffering=0) as stack_file:
+    with open(os.path.join(stacks, str(os.getpid())), "ab", buffering=0) as stack_file:
         faulthandler.register(signal.SIGUSR1, file=stack_file, all_threads=True)
         loop = uvloop.new_event_loop()
         asyncio.set_event_loop(loop)
@@ -48,6 +48,20 @@ def run(token: bytes, endpoint: str, lifeline: int, stacks: str, nice: int) -> i
 def _name(name: bytes) -> None:
     """What `ps` and `top` show; cosmetic, so a failure does not matter."""
     ctypes.CDLL(None).prctl(PR_SET_NAME, name, 0, 0, 0)
+
+
+def _print_to(path: str) -> None:
+    """What is printed, by us or by what we start, belongs to the thread from now on."""
+    if not path:
+        return
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        print(f"no log for this worker: {error}", file=sys.stderr)
+        return
+    os.dup2(fd, 1)
+    os.dup2(fd, 2)
+    os.close(fd)
 
 
 async def _serve(token: bytes, endpoint: str, lifeline: int, loop: asyncio.AbstractEventLoop) -> int:
@@ -68,6 +82,7 @@ async def _serve(token: bytes, endpoint: str, lifeline: int, loop: asyncio.Abstr
         nonlocal service
         if kind == Frame.ADOPT and service is None:
             adopt = _adopt(payload)
+            _print_to(adopt.log)
             _name(f"bulkhead {adopt.thread_id[-8:] or adopt.role}".encode())
             link.begin(adopt.credit, adopt.event_log)
             if adopt.role == "thread":
@@ -84,6 +99,8 @@ async def _serve(token: bytes, endpoint: str, lifeline: int, loop: asyncio.Abstr
             service.answer(number, payload)
         elif kind == Frame.STOP:
             service.stop(payload)
+        elif kind == Frame.SLEEP and isinstance(service, ThreadService):
+            service.sleep()
 
     link.on_frame = on_frame
     loop.add_reader(lifeline, lifeline_cut)

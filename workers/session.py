@@ -70,6 +70,7 @@ class Session:
         self.user_agent = adopt.user_agent
         self.originator = adopt.originator
         self.home = adopt.home
+        self.processes = adopt.processes
         self.created_at = int(time.time())
         self.updated_at = self.created_at
         self.history: list[bytes] = []
@@ -107,6 +108,7 @@ class Session:
             "path": str(self.writer.path) if self.writer.stored else None,
             "preview": self.preview,
             "ephemeral": self.ephemeral,
+            "name": self.name or "",
         }
         self.link.say(Record.FACTS, 0, _encode(facts))
 

@@ -18,10 +18,11 @@ from config.document import Document
 from config.errors import ConfigError
 from protocol import rpc
 from protocol import threads as wire
-from protocol.link import Adopt, Command, Record
+from protocol.link import HIBERNATED, Adopt, Command, Record
 from protocol.refusal import decode_params
-from rollouts.errors import RolloutError, RolloutNotFound
+from rollouts.errors import RolloutError, RolloutNotFound, WriterBusy
 from rollouts.layout import Home
+from rollouts.lease import Lease, write_lease
 from rollouts.names import Names
 from workers.approvals import Approvals
 from workers.call import Call
@@ -58,6 +59,7 @@ class ThreadService:
         self._document = msgspec.json.decode(adopt.layers, type=Document)
         self._names = Names(Home(adopt.home))
         self._stopping = False
+        self._answering = True
         self._commands: asyncio.Queue[tuple[int, Command]] = asyncio.Queue()
         loop.set_exception_handler(self._unhandled)
         self._task = loop.create_task(self._serve())
@@ -79,7 +81,26 @@ class ThreadService:
             materialize = b"true" in payload
             self._loop.create_task(self._stop(materialize=materialize)).add_done_callback(self._served)
 
-    async def _stop(self, *, materialize: bool) -> None:
+    def sleep(self) -> None:
+        """End, if nothing is under way that a successor could not take up from the rollout."""
+        if self._stopping or self.turn is not None or not self._commands.empty() or self._answering:
+            return
+        if self.session is None or not self.toolbox.terminals.idle or not self.approvals.idle:
+            return
+        adopt = self.adopt
+        if not self.session.ephemeral:
+            lease = Lease(
+                server=adopt.server, pid=adopt.server_pid, lock=adopt.server_lock, epoch=adopt.epoch
+            )
+            try:
+                write_lease(Home(adopt.home), self.session.id, lease)
+            except OSError as error:
+                print(f"no lease, so the thread stays awake: {error}")
+                return
+        self._stopping = True
+        self._loop.create_task(self._stop(materialize=False, code=HIBERNATED)).add_done_callback(self._served)
+
+    async def _stop(self, *, materialize: bool, code: int = 0) -> None:
         self._task.cancel()
         if self.turn is not None and self.turn.task is not None:
             task = self.turn.task
@@ -92,7 +113,7 @@ class ThreadService:
                 self.session.materialize()
             self.session.writer.sync()
             self.session.close()
-        self._end(0)
+        self._end(code)
 
     def _served(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
@@ -112,7 +133,10 @@ class ThreadService:
         if self.adopt.recover_method:
             await self._recover(self.adopt.recover)
         while True:
-            await self._answer(*await self._commands.get())
+            self._answering = False
+            key, command = await self._commands.get()
+            self._answering = True
+            await self._answer(key, command)
 
     async def _answer(self, key: int, command: Command) -> None:
         try:
@@ -122,6 +146,9 @@ class ThreadService:
             await method(self, Call(self.link, key, command))
         except rpc.RpcError as error:
             self._refuse(key, command, error)
+        except WriterBusy as error:
+            holder = f" (process {error.holder})" if error.holder else ""
+            self._refuse(key, command, rpc.RpcError(f"{error}{holder}"))
         except (ConfigError, RolloutError) as error:
             self._refuse(key, command, rpc.RpcError(str(error)))
         except OSError as error:

@@ -19,7 +19,7 @@ from contextlib import suppress
 
 import msgspec
 
-from sandbox_backends import tree
+from sandbox_backends import identity, tree
 from workers import process, warm
 
 __all__ = ["main"]
@@ -33,6 +33,7 @@ ORPHAN_ROUNDS = 100
 class Spec(msgspec.Struct, kw_only=True):
     endpoint: str
     stacks: str
+    processes: str = ""
     nice: int = 10
 
 
@@ -96,6 +97,7 @@ class Zygote:
     def _become_worker(self, token: bytes) -> None:
         code = process.STARTUP_FAILURE
         try:
+            identity.record(self._spec.processes, os.getpid())
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.close(self._wake_read)
@@ -116,6 +118,7 @@ class Zygote:
                 return
             if pid == 0:
                 break
+            identity.forget(self._spec.processes, pid)
             if pid in self._workers:
                 self._workers.discard(pid)
                 self._tell(exited=pid, status=status, max_rss_kib=usage.ru_maxrss)
@@ -156,6 +159,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the front's to handle
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold credentials
     tree.become_subreaper()
+    identity.record(spec.processes, os.getpid())
     warm.play()
     threads = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
     if threads != 1:

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 from supervisor import exit_codes
 from supervisor.commands import target
 from supervisor.control import ask
+from supervisor.footprint import private_bytes
 from supervisor.loaded import LoadedThread
+from supervisor.runtime import ServerRecord
 
 if TYPE_CHECKING:
     from supervisor.front import Front
 
-_COLUMNS = ("THREAD", "STATE", "PID", "EPOCH", "MEM", "CPU", "AGE", "TURN", "RESTARTS", "CWD")
+_COLUMNS = ("THREAD", "STATE", "PID", "EPOCH", "MEM", "CPU", "AGE", "TURN", "RESTARTS", "CWD", "WHY")
 _TICKS = os.sysconf("SC_CLK_TCK")
-_KIB = 1024
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,16 +33,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
     threads = sorted(front.supervisor.threads.values(), key=lambda thread: thread.id)
+    return {
+        "server": {"pid": os.getpid(), "name": front.runtime.name, "home": front.home},
+        "draining": front.supervisor.draining,
+        "parked": len(front.nursery.parked),
+        "models": front.broker.limiter.state(),
+        "threads": await rows_of(front, threads),
+    }
+
+
+async def rows_of(front: Front, threads: list[LoadedThread]) -> list[dict[str, Any]]:
     pids = [thread.incarnation.handle.pid for thread in threads if thread.incarnation is not None]
     # The kernel walks a process's pages for this, about 1 ms each: not in the loop.
     usage = await asyncio.get_running_loop().run_in_executor(None, lambda: {pid: _usage(pid) for pid in pids})
     now = time.time()
-    return {
-        "server": {"pid": os.getpid(), "name": front.runtime.name, "home": front.home},
-        "parked": len(front.nursery.parked),
-        "models": front.broker.limiter.state(),
-        "threads": [_row(thread, now, usage) for thread in threads],
-    }
+    return [_row(thread, now, usage) for thread in threads]
 
 
 def _row(
@@ -52,7 +58,10 @@ def _row(
     memory, cpu = usage.get(pid, (None, None)) if pid else (None, None)
     return {
         "thread": thread.id,
+        "name": thread.facts.name or None,
         "state": thread.state,
+        "why": thread.why or None,
+        "paused": thread.paused,
         "pid": pid,
         "epoch": thread.epoch,
         "memoryBytes": memory,
@@ -62,6 +71,7 @@ def _row(
         "turn": thread.turn.id if thread.turn else None,
         "turnSeconds": round(now - thread.turn.started_at_ms / 1000, 3) if thread.turn else None,
         "restarts": thread.restarts,
+        "wakes": thread.wakes,
         "lastEnd": str(thread.last_end) if thread.last_end else None,
         "cwd": thread.facts.cwd,
         "model": thread.facts.model,
@@ -74,23 +84,16 @@ def _row(
 def _usage(pid: int) -> tuple[int | None, float | None]:
     """Memory of its own (bytes, without what it shares with the zygote) and CPU (s); None where there is no /proc."""
     try:
-        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
-            private = sum(int(line.split()[1]) for line in file if line.startswith(b"Private_"))
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rsplit(b") ", 1)[1].split()
-    except (OSError, IndexError, ValueError):
+    except (OSError, IndexError):
         return None, None
-    return private * _KIB, (int(fields[11]) + int(fields[12])) / _TICKS
+    return private_bytes(pid), (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def run(options: argparse.Namespace) -> int:
     found = target.servers(options.server)
-    answers = []
-    for server in found:
-        try:
-            answers.append(ask(server, "ps", {}))
-        except OSError as error:
-            print(f"bulkhead: server {server.name}: {error}", file=sys.stderr)
+    answers = ask_all(found)
     if options.json:
         print(json.dumps(answers, indent=2))
         return exit_codes.OK
@@ -100,6 +103,17 @@ def run(options: argparse.Namespace) -> int:
     for answer in answers:
         _print(answer, several=len(answers) > 1)
     return exit_codes.OK
+
+
+def ask_all(found: list[ServerRecord]) -> list[dict[str, Any]]:
+    """What each server says; one that does not answer is told on stderr."""
+    answers = []
+    for server in found:
+        try:
+            answers.append(ask(server, "ps", {}))
+        except OSError as error:
+            print(f"bulkhead: server {server.name}: {error}", file=sys.stderr)
+    return answers
 
 
 def _print(answer: dict[str, Any], *, several: bool) -> None:
@@ -123,14 +137,15 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         str(row["epoch"]),
         "-" if memory is None else f"{memory / 2**20:.1f}M",
         "-" if cpu is None else f"{cpu:.2f}s",
-        _age(row["ageSeconds"]),
-        "-" if row["turn"] is None else f"{row['turn'][-12:]} {_age(row['turnSeconds'])}",
+        age(row["ageSeconds"]),
+        "-" if row["turn"] is None else f"{row['turn'][-12:]} {age(row['turnSeconds'])}",
         str(row["restarts"]),
         row["cwd"],
+        row["why"] or "",
     )
 
 
-def _age(seconds: float) -> str:
+def age(seconds: float) -> str:
     whole = int(seconds)
     if whole < 60:
         return f"{whole}s"

@@ -1,7 +1,7 @@
 """Which server, which thread: how operators name them.
 
-A thread is named by its id or any unique beginning of it, or by any part of at least 4 characters that is unique
-(ids made in one second begin alike). A server is named by its pid, its name, or a unique beginning of that.
+A thread is named by its name, by its id or any unique beginning of it, or by any part of the id of at least 4
+characters that is unique (ids made in one second begin alike). A server is named by its pid, its name, or a unique beginning of that.
 """
 
 from __future__ import annotations
@@ -12,21 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 from protocol.rpc import RpcError
 from supervisor import exit_codes
-from supervisor.control import ask
+from supervisor.control import ASK_TIMEOUT_S, ask
 from supervisor.loaded import LoadedThread
 from supervisor.runtime import ServerRecord, running_servers
 
 if TYPE_CHECKING:
     from supervisor.front import Front
 
-__all__ = ["arguments", "ask_about", "find_thread", "servers"]
+__all__ = ["arguments", "ask_about", "ask_server", "find_thread", "servers"]
 
 MIN_PART = 4
 
 
 def arguments(parser: argparse.ArgumentParser, *, thread: bool) -> None:
     if thread:
-        parser.add_argument("thread", metavar="THREAD", help="id of a thread, or a unique part of it")
+        parser.add_argument(
+            "thread", metavar="THREAD", help="name or id of a thread, or a unique part of the id"
+        )
     parser.add_argument("--server", metavar="SERVER", help="pid or name of a server, if several run")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -47,7 +49,8 @@ def find_thread(front: Front, part: str) -> LoadedThread:
     threads = front.supervisor.threads
     if part in threads:
         return threads[part]
-    fits = [t for t in threads.values() if t.id.startswith(part)]
+    fits = [t for t in threads.values() if t.facts.name == part] if part else []
+    fits = fits or [t for t in threads.values() if t.id.startswith(part)]
     if not fits and len(part) >= MIN_PART:
         fits = [t for t in threads.values() if part in t.id]
     if not fits:
@@ -58,7 +61,9 @@ def find_thread(front: Front, part: str) -> LoadedThread:
     return fits[0]
 
 
-def ask_about(options: argparse.Namespace, operation: str) -> tuple[int, dict[str, Any] | None]:
+def ask_about(
+    options: argparse.Namespace, operation: str, timeout: float | None = ASK_TIMEOUT_S, **params: Any
+) -> tuple[int, dict[str, Any] | None]:
     """Carry an operation out on the one server that has the thread; the exit code and the result."""
     refusals: list[RpcError] = []
     results: list[dict[str, Any]] = []
@@ -78,7 +83,7 @@ def ask_about(options: argparse.Namespace, operation: str) -> tuple[int, dict[st
         candidates = having or candidates[:1]
     for server in candidates:
         try:
-            results.append(ask(server, operation, {"thread": options.thread}))
+            results.append(ask(server, operation, {"thread": options.thread, **params}, timeout))
         except RpcError as error:
             refusals.append(error)
         except OSError as error:
@@ -98,4 +103,25 @@ def _has(server: ServerRecord, part: str) -> bool:
         rows = ask(server, "ps", {})["threads"]
     except (OSError, RpcError):
         return False
-    return any(part in row["thread"] for row in rows)
+    return any(part in row["thread"] or part == row["name"] for row in rows)
+
+
+def ask_server(
+    options: argparse.Namespace, operation: str, timeout: float | None = ASK_TIMEOUT_S, **params: Any
+) -> tuple[int, dict[str, Any] | None]:
+    """Carry an operation out on the one server that runs, or that is named; the exit code and the result."""
+    candidates = servers(options.server)
+    if not candidates:
+        print("bulkhead: no server is running", file=sys.stderr)
+        return exit_codes.NOT_FOUND, None
+    if len(candidates) > 1:
+        names = ", ".join(server.name for server in candidates)
+        print(f"bulkhead: several servers run ({names}); use --server", file=sys.stderr)
+        return exit_codes.AMBIGUOUS, None
+    try:
+        return exit_codes.OK, ask(candidates[0], operation, params, timeout)
+    except RpcError as error:
+        print(f"bulkhead: {error.message}", file=sys.stderr)
+    except OSError as error:
+        print(f"bulkhead: server {candidates[0].name}: {error}", file=sys.stderr)
+    return exit_codes.FAILED, None

@@ -69,6 +69,9 @@ async def set_name(
         raise RpcError("thread name must not be empty")
     loaded = params.thread_id in front.supervisor.threads
     await front.catalog.call("thread/name/set", params, {"loaded": loaded})
+    thread = front.supervisor.threads.get(params.thread_id)
+    if thread is not None:
+        thread.facts.name = name
     told = ThreadNamed(thread_id=params.thread_id, thread_name=name)
     front.after(lambda: front.tell_all("thread/name/updated", told, params.thread_id))
     return ThreadSetNameResponse()

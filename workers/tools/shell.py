@@ -11,6 +11,7 @@ import msgspec
 
 from protocol.items import CommandExecutionItem
 from protocol.notifications import TerminalInteraction, Warned
+from sandbox_backends import identity
 from sandbox_backends.decision import Ask, Forbid, approval_key, decide, escalation
 from sandbox_backends.env import ShellEnvironmentPolicy, environment
 from sandbox_backends.errors import SandboxError
@@ -193,7 +194,9 @@ class ExecCommand:
             item.source = "unifiedExecStartup"
             if not started:
                 session.item_started(scope.turn_id, item)
-            terminal.command = await run_with_plan(prepared, terminal.output)
+            terminal.command = await run_with_plan(
+                prepared, terminal.output, lambda pid: identity.record(session.processes, pid)
+            )
         except SandboxError as error:
             if item.started_at_ms is not None:
                 item.status = "failed"

@@ -9,6 +9,7 @@ import time
 
 from protocol.items import CommandExecutionItem
 from protocol.notifications import ItemDelta, TerminalInteraction
+from sandbox_backends import identity
 from sandbox_backends.command import RunningCommand
 from sandbox_backends.output import Captured, HeadTail, TextStream
 from sandbox_backends.result import ExecResult
@@ -145,12 +146,19 @@ class Terminals:
         assert terminal.command is not None
         result = await terminal.command.wait()
         self._live.pop(terminal.number, None)
+        if terminal.command.pid is not None:
+            identity.forget(terminal.scope.session.processes, terminal.command.pid)
         if terminal.holds and not terminal.answered and not terminal.forsaken and result.denial is not None:
             terminal.held = result
             return result
         # After an interrupt the item stays open, as with the peer.
         terminal.complete(result, tell=terminal.forsaken or not result.ended)
         return result
+
+    @property
+    def idle(self) -> bool:
+        """Whether no command goes on."""
+        return not self._live
 
     async def end_turn(self, turn_id: str) -> None:
         """After an interrupt: nothing that the turn started goes on."""

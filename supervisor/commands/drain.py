@@ -1,0 +1,78 @@
+"""`bulkhead drain THREAD | --all [--deadline S]`: no new turns; those that run end, then the threads are unloaded.
+
+{"id": 1, "method": "drain", "params": {"thread": "01a2" | null, "all": true, "deadline": 30.0 | null}}
+    ->  {"id": 1, "result": {"done": ["..."], "interrupted": [], "kept": []}}
+
+With --all the server takes no new threads from then on: end it, or take it back with --cancel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from protocol.rpc import RpcError
+from supervisor import exit_codes
+from supervisor.commands import target
+from supervisor.control import ASK_TIMEOUT_S
+from supervisor.draining import drain
+
+if TYPE_CHECKING:
+    from supervisor.front import Front
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "thread", metavar="THREAD", nargs="?", help="name or id of a thread, or part of the id"
+    )
+    parser.add_argument("--all", action="store_true", help="the whole server")
+    parser.add_argument("--cancel", action="store_true", help="with --all: take threads and turns again")
+    parser.add_argument(
+        "--deadline", type=float, metavar="S", help="interrupt what still runs after S seconds"
+    )
+    target.arguments(parser, thread=False)
+
+
+async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
+    supervisor = front.supervisor
+    if params.get("all"):
+        threads = list(supervisor.threads.values())
+        supervisor.draining = not params.get("cancel")
+        if not supervisor.draining:
+            for thread in threads:
+                thread.draining = False
+            front.journal.note("drain-cancelled")
+            threads = []
+    else:
+        threads = [target.find_thread(front, str(params.get("thread") or ""))]
+    deadline = params.get("deadline")
+    if deadline is not None and not isinstance(deadline, (int, float)):
+        raise RpcError("deadline is a number of seconds")
+    outcome: dict[str, Any] = msgspec.to_builtins(await drain(front, threads, deadline))
+    return outcome
+
+
+def run(options: argparse.Namespace) -> int:
+    if bool(options.thread) == options.all or (options.cancel and not options.all):
+        print("bulkhead: name a thread, or say --all", file=sys.stderr)
+        return exit_codes.USAGE
+    # Without a deadline a turn may take as long as it takes.
+    timeout = None if options.deadline is None else options.deadline + ASK_TIMEOUT_S
+    if options.all:
+        code, result = target.ask_server(
+            options, "drain", timeout, all=True, cancel=options.cancel, deadline=options.deadline
+        )
+    else:
+        code, result = target.ask_about(options, "drain", timeout, deadline=options.deadline)
+    if result is not None:
+        if options.json:
+            print(json.dumps(result))
+        elif options.cancel:
+            print("the server takes threads and turns again")
+        else:
+            print(f"{len(result['done'])} threads drained, {len(result['interrupted'])} interrupted")
+    return code

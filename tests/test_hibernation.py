@@ -1,0 +1,147 @@
+"""Idle threads give their processes back; their clients do not notice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from protocol_client import LATER, RpcError
+from running_server import LOOK_S, PATIENCE_S, await_ends
+from turn_ledger import TurnLedger
+
+SOON = ("-c", "bulkhead.hibernate_after_s=0.2")
+
+
+def await_sleep(client, thread):
+    return client.await_row(thread, lambda row: row["state"] == "hibernated")
+
+
+def test_an_idle_thread_gives_its_process_back_and_the_next_request_wakes_it(server, model):
+    client = server(*SOON)
+    thread = client.start_thread()
+    client.turn(thread, "The first turn.\n!say hello")
+    worker = client.worker(thread)
+    since = client.mark()
+    await_ends([worker])
+    row = await_sleep(client, thread)
+    assert (row["pid"], row["restarts"], row["lastEnd"]) == (None, 0, "hibernated")
+    assert client.request("thread/loaded/list", {})["data"] == [thread]
+    listed = client.request("thread/list", {})["data"]
+    assert [entry["status"] for entry in listed] == [{"type": "idle"}]
+    assert not [line for line in client.lines[since:] if not line.sent and line.method]  # nobody was told
+
+    told = client.turn(thread, "The second turn.\n!say again")
+    assert told[-1]["params"]["turn"]["status"] == "completed"
+    assert "The first turn." in str(model.requests()[-1].body["input"])
+    row = client.row(thread)
+    assert (row["wakes"], row["restarts"], row["epoch"]) == (1, 0, 2)
+    stored = client.request("thread/read", {"threadId": thread, "includeTurns": True})["thread"]["turns"]
+    assert [turn["status"] for turn in stored] == ["completed", "completed"]
+
+
+@pytest.mark.parametrize("ephemeral", [False, True])
+def test_a_thread_without_a_turn_wakes_too(server, ephemeral):
+    client = server(*SOON)
+    thread = client.start_thread(ephemeral=ephemeral)
+    for number in range(2):
+        await_sleep(client, thread)
+        told = client.turn(thread, f"!say {number}")
+        assert told[-1]["params"]["turn"]["status"] == "completed"
+    assert client.row(thread)["wakes"] == 2
+
+
+def test_a_turn_keeps_its_worker_awake_and_so_does_an_open_approval(server):
+    client = server(*SOON, handler=lambda *_: LATER)
+    thread = client.start_thread(approvalPolicy="untrusted", sandbox="read-only")
+    turn = client.begin_turn(thread, "!run touch asked.txt\n!then\n!say done")
+    question = client.wait_for("item/commandExecution/requestApproval", since=0).message
+    worker, other = client.worker(thread), client.start_thread()
+    await_sleep(client, other)  # so much time has passed
+    assert client.worker(thread) == worker
+    client.respond(question["id"], {"decision": "decline"})
+    assert client.end_of(turn)["status"] == "completed"
+    await_sleep(client, thread)
+
+
+def test_a_background_terminal_keeps_its_worker_awake(server, workspace):
+    client = server(*SOON)
+    thread = client.start_thread()
+    client.turn(thread, "!start sleep 1000; echo\n!then\n!say it goes on")
+    worker, other = client.worker(thread), client.start_thread()
+    await_sleep(client, other)
+    time.sleep(0.5)  # it is asked, and stays
+    row = client.row(thread)
+    assert (row["pid"], row["state"]) == (worker, "idle")
+
+
+def test_many_requests_while_a_worker_falls_asleep_are_all_answered(server):
+    client = server("-c", "bulkhead.hibernate_after_s=0.01")
+    threads = [client.start_thread() for _ in range(4)]
+    for number in range(6):
+        for thread in threads:
+            client.send_turn(thread, f"!say {number}")
+        client.request("thread/loaded/list", {})
+        ended = len(threads) * (number + 1)
+        client.wait_for(lambda _: len(client.received("turn/completed")) >= ended, since=0)  # noqa: B023
+        time.sleep(0.005 * number)
+    ledger = TurnLedger()
+    for line in list(client.lines):
+        ledger.take(line)
+    ledger.settle()
+    assert ledger.statuses() == {"completed": 24}
+    assert sum(client.row(thread)["wakes"] for thread in threads) > 0
+    assert {client.row(thread)["restarts"] for thread in threads} == {0}
+
+
+def test_a_sleeping_thread_is_nobody_elses_until_its_server_ends(server, marked):
+    first, second = server(*SOON), server()
+    thread = first.start_thread()
+    first.turn(thread, "!say mine")
+    await_sleep(first, thread)
+    with pytest.raises(RpcError, match=f"already has an active writer .process {first.pid}."):
+        second.request("thread/resume", {"threadId": thread})
+    lease = Path(marked.env["BULKHEAD_HOME"]) / "bulkhead" / "leases" / thread
+    assert lease.exists()
+    # A dead holder's lease blocks nobody.
+    mine = [first.pid, first.zygote, *first.parked()]
+    await_ends(mine, ended=lambda: os.kill(first.pid, signal.SIGKILL))
+    assert lease.exists()
+    second.request("thread/resume", {"threadId": thread})
+    assert second.turn(thread, "!say yours")[-1]["params"]["turn"]["status"] == "completed"
+    assert not lease.exists()
+
+
+def test_a_thread_that_is_written_elsewhere_is_refused_with_the_holder(server):
+    first, second = server(), server()
+    thread = first.start_thread()
+    first.turn(thread, "!say mine")
+    with pytest.raises(RpcError, match=f"process {first.worker(thread)}"):
+        second.request("thread/resume", {"threadId": thread})
+
+
+def test_a_sleeping_thread_can_be_archived_and_the_end_of_the_server_leaves_no_lease(server, marked):
+    client = server(*SOON)
+    gone, asleep = client.start_thread(), client.start_thread()
+    for thread in (gone, asleep):
+        client.turn(thread, "!say hello")
+        await_sleep(client, thread)
+    client.request("thread/archive", {"threadId": gone})
+    assert client.request("thread/loaded/list", {})["data"] == [asleep]
+    client.close()
+    leases = Path(marked.env["BULKHEAD_HOME"]) / "bulkhead" / "leases"
+    assert not list(leases.iterdir())
+
+
+def test_idle_workers_end_early_when_memory_is_short(server):
+    client = server("-c", "bulkhead.memory_budget_mib=1")
+    threads = [client.start_thread() for _ in range(3)]
+    for thread in threads:
+        client.turn(thread, "!say hello")
+    deadline = time.monotonic() + PATIENCE_S
+    while not any(client.row(thread)["state"] == "hibernated" for thread in threads):
+        assert time.monotonic() < deadline
+        time.sleep(LOOK_S)
+    assert client.row(threads[0])["state"] == "hibernated"  # the longest idle first
