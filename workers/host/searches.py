@@ -10,7 +10,8 @@ from protocol import file_search as wire
 from protocol.base import Wire
 from protocol.link import Record
 from protocol.rpc import INTERNAL_ERROR, RpcError, notification_line
-from workers.host.listing import list_roots
+from workers.host.listing import Listing
+from workers.host.listing_cache import ListingCache
 from workers.host.ranking import rank
 from workers.host.request import HostRequest
 from workers.link import Link
@@ -24,8 +25,11 @@ SESSION_LIMIT = 64
 class _Session:
     """Lists once; then tells what fits the newest query, and skips those that came before it."""
 
-    def __init__(self, identity: str, roots: list[str], request: HostRequest, link: Link) -> None:
+    def __init__(
+        self, identity: str, roots: list[str], request: HostRequest, link: Link, cache: ListingCache
+    ) -> None:
         self.cancelled = threading.Event()
+        self._cache = cache
         self._identity = identity
         self._request = request
         self._link = link
@@ -43,7 +47,7 @@ class _Session:
         self._task.cancel()
 
     async def _run(self, roots: list[str]) -> None:
-        listing = await self._request.blocking(partial(list_roots, roots, self.cancelled))
+        listing, _ = await self._request.blocking(partial(self._cache.get, tuple(roots), self.cancelled))
         while True:
             await self._changed.wait()
             await self._link.ready()
@@ -72,6 +76,8 @@ class Searches:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._cache = ListingCache()
+        self._keeping: set[asyncio.Task[None]] = set()
         self._sessions: dict[str, _Session] = {}
         self._tokens: dict[str, threading.Event] = {}
 
@@ -86,13 +92,26 @@ class Searches:
             if earlier is not None:
                 earlier.set()
             self._tokens[token] = cancelled
+        roots = tuple(params.roots)
         try:
-            return wire.FuzzyFileSearchResponse(
-                files=await request.blocking(partial(_search, params.roots, params.query, cancelled))
-            )
+            search = partial(self._search, roots, params.query, cancelled)
+            found, listing, began_ns = await request.blocking(search)
         finally:
             if token is not None and self._tokens.get(token) is cancelled:
                 del self._tokens[token]
+        if began_ns and not cancelled.is_set():
+            # After the answer: the next one is quicker for it, this one would not be.
+            keep = request.blocking(partial(self._cache.keep, roots, listing, began_ns))
+            task = asyncio.get_running_loop().create_task(keep)
+            self._keeping.add(task)
+            task.add_done_callback(self._keeping.discard)
+        return wire.FuzzyFileSearchResponse(files=found)
+
+    def _search(
+        self, roots: tuple[str, ...], query: str, cancelled: threading.Event
+    ) -> tuple[list[wire.FuzzyFileSearchResult], Listing, int]:
+        listing, began_ns = self._cache.get(roots, cancelled)
+        return ([] if cancelled.is_set() else rank(listing, query)), listing, began_ns
 
     async def start(self, request: HostRequest) -> wire.FuzzyFileSearchSessionStartResponse:
         params = request.params(wire.FuzzyFileSearchSessionStartParams)
@@ -109,7 +128,7 @@ class Searches:
             earlier.stop()
         if len(self._sessions) >= SESSION_LIMIT:
             raise RpcError(f"a connection has at most {SESSION_LIMIT} search sessions")
-        self._sessions[identity] = _Session(identity, params.roots, request, self._link)
+        self._sessions[identity] = _Session(identity, params.roots, request, self._link, self._cache)
         return wire.FuzzyFileSearchSessionStartResponse()
 
     async def update(self, request: HostRequest) -> wire.FuzzyFileSearchSessionUpdateResponse:
@@ -126,8 +145,3 @@ class Searches:
         if session is not None:
             session.stop()
         return wire.FuzzyFileSearchSessionStopResponse()
-
-
-def _search(roots: list[str], query: str, cancelled: threading.Event) -> list[wire.FuzzyFileSearchResult]:
-    listing = list_roots(roots, cancelled)
-    return [] if cancelled.is_set() else rank(listing, query)
