@@ -6,8 +6,11 @@
 #   make types      mypy
 #   make contracts  who may import whom
 #   make traces     recordings replayed, where there are any (RECORDINGS=DIR)
+#   make schema     the exported protocol against that of a release, where there is one (SCHEMAS=DIR)
 #   make sdk        the official Python SDK drives the server
 #   make check      all of these
+#   make reference  write docs/reference.md from the tables of methods
+#   make clients    other people's clients drive the server; they are fetched from PyPI and npm
 #   make setup      only the virtual environment
 #   make clean      remove what these have made
 
@@ -16,7 +19,7 @@ STAMP := $(VENV)/.installed
 CHECK := VENV='$(VENV)' scripts/check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types contracts traces sdk check clean
+.PHONY: help setup demo test lint types contracts traces schema reference sdk clients check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -34,8 +37,14 @@ demo: $(STAMP)
 test: $(STAMP)
 	@$(CHECK) tests $(ARGS)
 
-lint types contracts traces sdk: $(STAMP)
+lint types contracts traces schema sdk: $(STAMP)
 	@$(CHECK) $@
+
+reference: $(STAMP)
+	@'$(VENV)/bin/python' scripts/make_reference.py
+
+clients: $(STAMP)
+	@'$(VENV)/bin/python' scripts/clients.py $(ARGS)
 
 check: $(STAMP)
 	@$(CHECK)

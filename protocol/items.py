@@ -56,14 +56,17 @@ class TextInput(msgspec.Struct, tag_field="type", tag="text", kw_only=True):
     text_elements: list[TextElement] = []
 
 
+ImageDetail = Literal["auto", "low", "high", "original"]
+
+
 class ImageInput(Wire, kw_only=True, tag_field="type", tag="image"):
-    detail: str | None = None
+    detail: ImageDetail | None = None
     url: str | Absent = UNSET
     file_id: str | Absent = UNSET
 
 
 class LocalImageInput(Wire, kw_only=True, tag_field="type", tag="localImage"):
-    detail: str | None = None
+    detail: ImageDetail | None = None
     path: str
 
 

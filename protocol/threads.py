@@ -37,6 +37,18 @@ __all__ = [
 ]
 
 ApprovalsReviewer = Literal["user", "auto_review", "guardian_subagent"]
+ThreadSourceKind = Literal[
+    "cli",
+    "vscode",
+    "exec",
+    "appServer",
+    "subAgent",
+    "subAgentReview",
+    "subAgentCompact",
+    "subAgentThreadSpawn",
+    "subAgentOther",
+    "unknown",
+]
 Personality = Literal["none", "friendly", "pragmatic"]
 
 
@@ -196,7 +208,7 @@ class ThreadListParams(Params, kw_only=True):
     section_id: str | None = None
     sort_direction: Literal["asc", "desc"] | None = None
     sort_key: Literal["created_at", "updated_at", "recency_at", "section_position"] | None = None
-    source_kinds: list[str] | None = None
+    source_kinds: list[ThreadSourceKind] | None = None
     use_state_db_only: bool = False
 
 

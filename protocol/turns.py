@@ -62,7 +62,7 @@ class ModeSettings(msgspec.Struct, kw_only=True):
 
 
 class CollaborationMode(msgspec.Struct, kw_only=True):
-    mode: Literal["default", "plan"] = "default"
+    mode: Literal["default", "plan"]
     settings: ModeSettings
 
 
