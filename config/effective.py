@@ -53,7 +53,9 @@ def read_config(document: Document, home: str, *, include_layers: bool) -> Confi
     return ConfigReadResponse(
         config=_with_defaults(document.merged()),
         origins=origins_of(document),
-        layers=[_layer(layer) for layer in reversed(_all_layers(document, home))] if include_layers else None,
+        layers=[_layer(layer) for layer in reversed(_all_layers(document, home))]
+        if include_layers
+        else UNSET,
     )
 
 

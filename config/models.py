@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from typing import Literal
 
 import msgspec
 
-from config.errors import InvalidCursorError
+from config.pages import page
 from protocol.models import (
     Model,
     ModelAvailabilityNux,
@@ -30,8 +29,6 @@ CATALOGUE_FILE = "models.json"
 USABLE_PERCENT = 95
 # Compaction itself must fit into what is left.
 COMPACT_PERCENT = 90
-LARGEST_CURSOR = 2**64 - 1
-_CURSOR = re.compile(r"\+?[0-9]+", re.ASCII)
 
 Verbosity = Literal["low", "medium", "high"]
 
@@ -158,20 +155,5 @@ def list_models(
     """
     catalogue = _catalogue()
     entries = [entry for entry in catalogue.models if include_hidden or not entry.hidden]
-    start = 0 if cursor is None else _index(cursor)
-    if start > len(entries):
-        raise InvalidCursorError(f"cursor {start} exceeds total models {len(entries)}")
-    end = len(entries) if limit is None else min(start + max(limit, 1), len(entries))
-    return ModelListResponse(
-        data=[entry.wire(catalogue.efforts) for entry in entries[start:end]],
-        next_cursor=str(end) if end < len(entries) else None,
-    )
-
-
-def _index(cursor: str) -> int:
-    # The length first: Python refuses to parse numbers of thousands of digits.
-    digits = cursor.lstrip("+").lstrip("0") or "0"
-    fits = len(digits) <= len(str(LARGEST_CURSOR))
-    if not _CURSOR.fullmatch(cursor) or not fits or int(digits) > LARGEST_CURSOR:
-        raise InvalidCursorError(f"invalid cursor: {cursor}")
-    return int(digits)
+    shown, after = page(entries, cursor, limit, "models")
+    return ModelListResponse(data=[entry.wire(catalogue.efforts) for entry in shown], next_cursor=after)

@@ -12,7 +12,14 @@ from config.document import Document
 from config.errors import ProviderNotFoundError
 from config.validation import convert, refusal
 
-__all__ = ["BUILT_IN_PROVIDERS", "ModelProvider", "ProviderEndpoint", "find_provider", "providers_of"]
+__all__ = [
+    "BUILT_IN_PROVIDERS",
+    "DEFAULT_PROVIDER",
+    "ModelProvider",
+    "ProviderEndpoint",
+    "find_provider",
+    "providers_of",
+]
 
 WireApi = Literal["responses", "chat"]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -25,6 +32,7 @@ DEFAULT_STREAM_IDLE_MS = 300_000
 # Each retry doubles the wait, so more would never be reached by a user who is still there.
 MAX_RETRIES = 100
 
+DEFAULT_PROVIDER = "openai"
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 CHATGPT_CODEX_URL = "https://chatgpt.com/backend-api/codex"
 OPENAI_BASE_VARIABLE = "OPENAI_BASE_URL"

@@ -13,7 +13,7 @@ from config.errors import MalformedConfigError
 from config.models import ModelInfo, Verbosity, default_model, find_model
 from config.project_docs import load_project_docs
 from config.projects import with_project_layers
-from config.providers import ProviderEndpoint, find_provider
+from config.providers import DEFAULT_PROVIDER, ProviderEndpoint, find_provider
 from config.settings import (
     CommandLimits,
     SandboxWorkspaceWrite,
@@ -46,7 +46,6 @@ __all__ = [
     "resolve_thread",
 ]
 
-DEFAULT_PROVIDER = "openai"
 UPDATE_PLAN, VIEW_IMAGE, WEB_SEARCH = "update_plan", "view_image", "web_search"
 
 

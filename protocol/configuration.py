@@ -88,13 +88,13 @@ class ConfigLayer(Wire, kw_only=True):
 class ConfigReadResponse(Wire, kw_only=True):
     """What counts, and who said it.
 
-    `config` has the keys of `config.toml` and their defaults; `origins` goes by dotted key, unquoted; `layers` has the
-    strongest first.
+    `config` has the keys of `config.toml` and their defaults; `origins` goes by dotted key, unquoted; `layers`, if they
+    were asked for, has the strongest first.
     """
 
     config: dict[str, Any]
     origins: dict[str, ConfigLayerMetadata]
-    layers: list[ConfigLayer] | None = None
+    layers: list[ConfigLayer] | Absent = UNSET
 
 
 class ConfigEdit(Params, kw_only=True):

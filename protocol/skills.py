@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from protocol.base import UNSET, Absent, Wire
+from protocol.base import UNSET, Absent, Params, Wire
 
 __all__ = [
     "SkillDependencies",
@@ -13,6 +13,9 @@ __all__ = [
     "SkillMetadata",
     "SkillScope",
     "SkillToolDependency",
+    "SkillsListEntry",
+    "SkillsListParams",
+    "SkillsListResponse",
 ]
 
 SkillScope = Literal["user", "repo", "system", "admin"]
@@ -63,3 +66,22 @@ class SkillMetadata(Wire, kw_only=True):
 class SkillErrorInfo(Wire, kw_only=True):
     path: str
     message: str
+
+
+class SkillsListParams(Params, kw_only=True):
+    """`cwds`: none means the server's own."""
+
+    cwds: list[str] = []
+    force_reload: bool = False
+
+
+class SkillsListEntry(Wire, kw_only=True):
+    cwd: str
+    skills: list[SkillMetadata]
+    errors: list[SkillErrorInfo]
+
+
+class SkillsListResponse(Wire, kw_only=True):
+    """One entry for each folder asked for, in that order."""
+
+    data: list[SkillsListEntry]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from protocol.base import Wire
-from workers.stored import configuration, threads
+from workers.stored import configuration, inventory, providers, skills, threads
 from workers.stored.request import StoredRequest
 
 __all__ = ["METHODS", "StoredMethod"]
@@ -27,4 +27,14 @@ METHODS: dict[str, StoredMethod] = {
     "config/batchWrite": configuration.write_batch,
     "config/mcpServer/reload": configuration.reload_mcp_servers,
     "configRequirements/read": configuration.read_requirements,
+    "modelProvider/list": providers.list_,
+    "modelProvider/capabilities/read": providers.read_capabilities,
+    "experimentalFeature/list": inventory.list_features,
+    "permissionProfile/list": inventory.list_permission_profiles,
+    "collaborationMode/list": inventory.list_collaboration_modes,
+    "hooks/list": inventory.list_hooks,
+    "app/list": inventory.list_apps,
+    "mcpServerStatus/list": inventory.list_mcp_servers,
+    "mcpServer/oauth/login": inventory.login_to_mcp_server,
+    "skills/list": skills.list_,
 }

@@ -12,6 +12,8 @@ from protocol.base import Wire
 from protocol.link import Adopt, Command, Record
 from protocol.refusal import decode_params
 from rollouts.catalog import Catalog
+from rollouts.errors import RolloutError
+from rollouts.ids import canonical_id
 from workers.link import Link
 
 __all__ = ["StoredRequest"]
@@ -40,6 +42,24 @@ class StoredRequest:
     def context(self, kind: type[C]) -> C:
         """What the front added to the request."""
         return msgspec.json.decode(self._command.context, type=kind)
+
+    def cwd_of(self, thread_id: str | None) -> str | None:
+        """The folder of a loaded thread; None without a thread, and for one that has stored nothing yet.
+
+        :raises RpcError: there is no such thread, or it is not loaded.
+        """
+        if thread_id is None:
+            return None
+        try:
+            thread_id = canonical_id(thread_id)
+        except RolloutError as error:
+            raise rpc.RpcError(f"invalid thread id: {error}") from None
+        if thread_id not in self.context(dict[str, msgspec.Raw]):
+            raise rpc.RpcError(f"thread not found: {thread_id}")
+        try:
+            return self.threads.read(thread_id, include_turns=False).cwd
+        except RolloutError:
+            return None
 
     def notice(self, method: str, params: Wire) -> None:
         """A line for the client of this request alone, before the result."""

@@ -1,0 +1,139 @@
+"""Lists of what the server has to offer, and of what it has not: features, profiles, modes, hooks, apps, MCP servers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TypeVar
+
+from config.document import Document
+from config.errors import ConfigError, InvalidCursorError
+from config.features import features
+from config.mcp_servers import NOT_RUN, http_origin, mcp_servers_of
+from config.pages import page
+from config.settings import settings_of
+from protocol.base import Wire
+from protocol.inventory import (
+    AppsListParams,
+    AppsListResponse,
+    CollaborationModeListParams,
+    CollaborationModeListResponse,
+    CollaborationModeMask,
+    ExperimentalFeatureListParams,
+    ExperimentalFeatureListResponse,
+    HookErrorInfo,
+    HooksListEntry,
+    HooksListParams,
+    HooksListResponse,
+    ListMcpServerStatusParams,
+    ListMcpServerStatusResponse,
+    McpServerOauthLoginParams,
+    McpServerStatus,
+    PermissionProfileListParams,
+    PermissionProfileListResponse,
+    PermissionProfileSummary,
+)
+from protocol.rpc import INTERNAL_ERROR, METHOD_UNSUPPORTED, RpcError
+from workers.stored.configuration import load
+from workers.stored.request import StoredRequest
+
+__all__ = [
+    "list_apps",
+    "list_collaboration_modes",
+    "list_features",
+    "list_hooks",
+    "list_mcp_servers",
+    "list_permission_profiles",
+    "login_to_mcp_server",
+]
+
+T = TypeVar("T")
+
+PERMISSION_PROFILES = (":read-only", ":workspace", ":danger-full-access")
+COLLABORATION_MODES = (
+    CollaborationModeMask(name="Plan", mode="plan", reasoning_effort="medium"),
+    CollaborationModeMask(name="Default", mode="default"),
+)
+HOOKS_NOT_RUN = "hooks are not run by this server; those in the configuration have no effect"
+
+
+def list_features(request: StoredRequest) -> Wire:
+    params = request.params(ExperimentalFeatureListParams)
+    _reloaded(request, request.cwd_of(params.thread_id))
+    shown, after = _page(features(), params.cursor, params.limit, "feature flags")
+    return ExperimentalFeatureListResponse(data=shown, next_cursor=after)
+
+
+def list_permission_profiles(request: StoredRequest) -> Wire:
+    params = request.params(PermissionProfileListParams)
+    profiles = [PermissionProfileSummary(id=name) for name in PERMISSION_PROFILES]
+    shown, after = _page(profiles, params.cursor, params.limit, "permission profiles")
+    return PermissionProfileListResponse(data=shown, next_cursor=after)
+
+
+def list_collaboration_modes(request: StoredRequest) -> Wire:
+    request.params(CollaborationModeListParams)
+    return CollaborationModeListResponse(data=list(COLLABORATION_MODES))
+
+
+def list_hooks(request: StoredRequest) -> Wire:
+    """No hooks, but a word for each folder whose configuration has some."""
+    params = request.params(HooksListParams)
+    thread_cwd = request.cwd_of(params.thread_id)
+    cwds = [thread_cwd] if thread_cwd is not None else params.cwds or [os.getcwd()]
+    return HooksListResponse(data=[_hooks(request, cwd) for cwd in cwds])
+
+
+def list_apps(request: StoredRequest) -> Wire:
+    params = request.params(AppsListParams)
+    _reloaded(request, request.cwd_of(params.thread_id))
+    return AppsListResponse(data=[])
+
+
+def list_mcp_servers(request: StoredRequest) -> Wire:
+    params = request.params(ListMcpServerStatusParams)
+    document = _reloaded(request, request.cwd_of(params.thread_id))
+    servers = [
+        McpServerStatus(name=name, http_origin=http_origin(server), tools_error=NOT_RUN)
+        for name, server in sorted(mcp_servers_of(document).items())
+        if params.server_name in (None, name)
+    ]
+    shown, after = _page(servers, params.cursor, params.limit, "MCP servers")
+    return ListMcpServerStatusResponse(data=shown, next_cursor=after)
+
+
+def login_to_mcp_server(request: StoredRequest) -> Wire:
+    params = request.params(McpServerOauthLoginParams)
+    document = _reloaded(request, request.cwd_of(params.thread_id))
+    if params.name not in mcp_servers_of(document):
+        raise RpcError(f"No MCP server named '{params.name}' found.")
+    raise RpcError(
+        f"mcpServer/oauth/login is not supported for '{params.name}': {NOT_RUN}", METHOD_UNSUPPORTED
+    )
+
+
+def _hooks(request: StoredRequest, cwd: str) -> HooksListEntry:
+    try:
+        configured = bool(load(request, cwd).merged().get("hooks"))
+    except ConfigError as error:
+        failure = HookErrorInfo(path=cwd, message=str(error))
+        return HooksListEntry(cwd=cwd, hooks=[], warnings=[], errors=[failure])
+    return HooksListEntry(cwd=cwd, hooks=[], warnings=[HOOKS_NOT_RUN] if configured else [], errors=[])
+
+
+def _reloaded(request: StoredRequest, cwd: str | None) -> Document:
+    try:
+        document = load(request, cwd)
+        settings_of(document)
+    except ConfigError as error:
+        raise RpcError(f"failed to reload config: {error}", INTERNAL_ERROR) from error
+    return document
+
+
+def _page(
+    entries: Sequence[T], cursor: str | None, limit: int | None, subject: str
+) -> tuple[list[T], str | None]:
+    try:
+        return page(entries, cursor, limit, subject)
+    except InvalidCursorError as error:
+        raise RpcError(str(error)) from error
