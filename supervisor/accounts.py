@@ -16,8 +16,7 @@ from auth.errors import AuthError, LoginError, RefreshError, StorageError, Unsup
 from auth.keeper import Keeper, fingerprint
 from auth.record import AuthRecord
 from auth.stores import open_storage
-from config.providers import find_provider
-from config.resolve import DEFAULT_PROVIDER
+from config.providers import DEFAULT_PROVIDER, find_provider
 from protocol.accounts import AccountUpdated, TokenRefreshParams, TokenRefreshResponse
 from protocol.base import Wire
 from supervisor.configuration import Configuration
