@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protocol.policy import DangerFullAccess, ExternalSandbox, ReadOnly
-from sandbox_backends import ShellEnvironmentPolicy, environment
+from sandbox_backends import ShellEnvironmentPolicy, environment, plan
 from sandbox_backends.env import marked
 
 BASE = {
@@ -64,3 +68,27 @@ def test_marks_say_what_is_true_and_nothing_stale():
     assert marked({}, ReadOnly(network_access=True), "seatbelt", sandboxed=True) == {
         "CODEX_SANDBOX": "seatbelt"
     }
+
+
+NAMES = st.text("ABKEYSECRTON_", min_size=1, max_size=8)
+GLOBS = st.lists(st.text("ABKE*?_", min_size=1, max_size=4), max_size=3).map(tuple)
+
+
+@given(
+    base=st.dictionaries(NAMES, st.text(max_size=3), max_size=8),
+    exclude=GLOBS,
+    ignore=st.booleans(),
+    set_=st.dictionaries(NAMES, st.just("set"), max_size=2),
+    sandboxed=st.booleans(),
+)
+def test_a_plan_never_has_a_variable_that_the_policy_excludes(base, exclude, ignore, set_, sandboxed):
+    policy = ShellEnvironmentPolicy(exclude=exclude, ignore_default_excludes=ignore, set=set_)
+    base = {name: value.replace("\0", "") for name, value in base.items()}
+    set_names = set(set_)
+    made = plan(
+        ["true"], cwd="/", policy=DangerFullAccess(), env=environment(policy, base), sandboxed=sandboxed
+    )
+    excluded = (*exclude, *(() if ignore else ("*KEY*", "*SECRET*", "*TOKEN*")))
+    for name in made.env:
+        assert name in set_names or not any(fnmatchcase(name.upper(), glob.upper()) for glob in excluded)
+        assert name in set_names or base[name] == made.env[name]

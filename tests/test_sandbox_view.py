@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.policy import ReadOnly, WorkspaceWrite
-from sandbox_backends.errors import RootReplacedError
+from sandbox_backends.errors import PlanError, RootReplacedError
 from sandbox_backends.mounts import mounts
 from sandbox_backends.view import Mask, Protected, Root, View, inside, pin, resolve, verify, writable
 
@@ -155,3 +156,50 @@ def test_any_layout_gives_a_sound_view(made, roots):
             arguments[n + 1] for n, word in enumerate(arguments) if word in ("--bind", "--ro-bind", "--tmpfs")
         ]
         assert [path.count("/") for path in seen] == sorted(path.count("/") for path in seen)
+
+
+ENTRIES = st.sampled_from(["dir", "file", "link", "pointer", "none"])
+
+
+@given(
+    git=ENTRIES,
+    codex=ENTRIES,
+    nested=st.booleans(),
+    roots=st.lists(st.sampled_from(["ws", "ws/sub", "ws/.git", "other", "ws/deep/gd"]), max_size=3),
+)
+def test_whatever_lies_in_a_root_its_protected_paths_are_not_writable(
+    tmp_path_factory, git, codex, nested, roots
+):
+    top = Path(os.path.realpath(tmp_path_factory.mktemp("view")))
+    for folder in ("ws/sub", "ws/deep/gd/hooks", "other"):
+        (top / folder).mkdir(parents=True)
+    for name, kind in ((".git", git), (".codex", codex)):
+        entry = top / "ws" / name
+        if kind == "dir":
+            (entry / "hooks").mkdir(parents=True)
+        elif kind == "file":
+            entry.write_text("x")
+        elif kind == "link":
+            entry.symlink_to("deep")
+        elif kind == "pointer":
+            entry.write_text("gitdir: deep/gd\n")
+    if nested:
+        (top / "ws/sub/.git").mkdir()
+    named = {str(top / root) for root in roots}
+    policy = WorkspaceWrite(
+        writable_roots=tuple(sorted(named)), exclude_slash_tmp=True, exclude_tmpdir_env_var=True
+    )
+    try:
+        seen = resolve(policy, str(top / "ws"), {})
+    except PlanError:
+        return
+    assert writable(seen, str(top / "ws" / "new"))
+    for name in (".git", ".codex", ".agents"):
+        path = str(top / "ws" / name)
+        # Only a root that the policy names outright, or one below it, opens a protected path.
+        if path not in named:
+            assert not writable(seen, path)
+            assert not writable(seen, f"{path}/hooks/pre-commit")
+    if git == "pointer" and str(top / "ws/deep/gd") not in named:
+        assert not writable(seen, str(top / "ws/deep/gd/hooks/pre-commit"))
+    assert not writable(seen, str(top / "elsewhere"))
