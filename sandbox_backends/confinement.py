@@ -13,6 +13,7 @@ import os
 import struct
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeVar
 
 __all__ = ["CallError", "Confinement", "landlock_abi", "new_ruleset", "run_confined"]
@@ -39,6 +40,7 @@ class CallError(OSError):
         self.call = call
 
 
+@lru_cache(maxsize=1)
 def _libc() -> ctypes.CDLL:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
