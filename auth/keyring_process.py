@@ -59,11 +59,11 @@ Access = tuple[Callable[[str], str | None], Callable[[str, str], None], Callable
 
 def _secret_service() -> Access:
     import secretstorage  # noqa: PLC0415  only on Linux
-    from secretstorage.exceptions import SecretStorageException  # noqa: PLC0415
+    from secretstorage.exceptions import SecretServiceNotAvailableException  # noqa: PLC0415
 
     try:
         collection = secretstorage.get_default_collection(secretstorage.dbus_init())
-    except (SecretStorageException, OSError, ValueError) as error:
+    except (SecretServiceNotAvailableException, OSError, ValueError) as error:
         raise KeyringError(NO_SERVICE) from error
 
     def attributes(account: str) -> dict[str, str]:

@@ -15,6 +15,8 @@ __all__ = ["COMMANDS", "main", "options_of"]
 
 COMMANDS = {
     "app-server": "serve the Codex app-server protocol on stdin and stdout",
+    "login": "log in with ChatGPT or an API key; `login status` says who is",
+    "logout": "revoke and delete the login",
     "ps": "list threads: state, process, memory, turn",
     "top": "watch the busiest threads",
     "inspect": "tell everything about a thread",

@@ -19,6 +19,7 @@ import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 ACCOUNT, EMAIL, USER = "acct-123", "u@example.com", "user-1"
@@ -252,6 +253,14 @@ def running_issuer() -> Iterator[Issuer]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def issuer_home(issuer: Issuer, home: Path, marked: Any) -> None:
+    """Make a home's provider want a login of the issuer's."""
+    marked.env.update(issuer.env)
+    config = home / "config.toml"
+    text = config.read_text().replace("requires_openai_auth = false", "requires_openai_auth = true")
+    config.write_text(f"{text}\n[bulkhead]\nlogin_port = 0\n")
 
 
 def visit(url: str) -> tuple[int, str]:

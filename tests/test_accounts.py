@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from issuer_server import ACCOUNT, EMAIL, USER, jwt, running_issuer, visit
+from issuer_server import ACCOUNT, EMAIL, USER, issuer_home, jwt, running_issuer, visit
 from protocol_client import RpcError
 
 from auth.plans import PLAN_TYPES, plan_type
@@ -23,13 +23,7 @@ def issuer():
 @pytest.fixture
 def account_home(home, issuer, marked):
     """A home whose provider wants a login of the issuer's."""
-    marked.env.update(issuer.env)
-    text = (
-        (home / "config.toml")
-        .read_text()
-        .replace("requires_openai_auth = false", "requires_openai_auth = true")
-    )
-    (home / "config.toml").write_text(text + "\n[bulkhead]\nlogin_port = 0\n")
+    issuer_home(issuer, home, marked)
     return home
 
 

@@ -1,0 +1,189 @@
+"""A real Secret Service under a private bus, and keyrings that hang, lie or are not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from protocol_client import ProtocolClient, RpcError
+
+from auth.account import key_record
+from auth.errors import KeyringUnavailableError
+from auth.keyring_store import KeyringStorage, account_name
+from auth.stores import open_storage
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORD = key_record("sk-in-the-keyring")
+PASSWORD = b"test"
+
+
+@pytest.fixture(scope="module")
+def bus(tmp_path_factory):
+    """The environment of a session with an unlocked keyring, and its daemon's pid."""
+    if not (shutil.which("gnome-keyring-daemon") and shutil.which("dbus-daemon")):
+        pytest.skip("there is no gnome-keyring-daemon or dbus-daemon here (Debian: gnome-keyring, dbus)")
+    folder = tmp_path_factory.mktemp("bus")
+    folder.chmod(0o700)
+    address = f"unix:path={folder}/bus"
+    env = {
+        **os.environ,
+        "XDG_RUNTIME_DIR": str(folder),
+        "HOME": str(folder),
+        "DBUS_SESSION_BUS_ADDRESS": address,
+    }
+    env.pop("DISPLAY", None)
+    with subprocess.Popen(
+        ["dbus-daemon", "--session", "--nofork", "--nopidfile", f"--address={address}", "--print-address"],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as daemon:
+        try:
+            assert daemon.stdout is not None
+            assert daemon.stdout.readline()
+            with subprocess.Popen(
+                ["gnome-keyring-daemon", "--foreground", "--unlock", "--components=secrets"],
+                env=env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            ) as keyring:
+                assert keyring.stdin is not None
+                keyring.stdin.write(PASSWORD)
+                keyring.stdin.close()
+                try:
+                    assert keyring.stdout is not None
+                    keyring.stdout.readline()  # it is on the bus
+                    yield env, keyring
+                finally:
+                    keyring.kill()
+        finally:
+            daemon.kill()
+
+
+@pytest.fixture
+def session(bus, monkeypatch):
+    env, keyring = bus
+    for name in ("XDG_RUNTIME_DIR", "HOME", "DBUS_SESSION_BUS_ADDRESS"):
+        monkeypatch.setenv(name, env[name])
+    monkeypatch.delenv("DISPLAY", raising=False)
+    return keyring
+
+
+def attributes_of(home):
+    """What is on the bus under the home's account, as any program sees it."""
+    code = textwrap.dedent(f"""
+        import json, secretstorage
+        collection = secretstorage.get_default_collection(secretstorage.dbus_init())
+        items = [
+            [item.get_label(), dict(item.get_attributes()), item.get_secret().decode()]
+            for item in collection.search_items({{"username": {account_name(str(home))!r}}})
+        ]
+        print(json.dumps(items))
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def test_from_file_to_keyring_to_auto_and_back(session, tmp_path):
+    home = str(tmp_path)
+    file = tmp_path / "auth.json"
+    open_storage("file", home).save(RECORD)
+    keyring = open_storage("keyring", home)
+    assert keyring.load() is None
+    keyring.save(RECORD)
+    assert not file.exists()
+    [(label, attributes, secret)] = attributes_of(home)
+    name = account_name(home)
+    assert label == f"{name}@Codex Auth:default (keyring v3.6.3)"
+    recorded = {"application": "rust-keyring", "service": "Codex Auth", "target": "default", "username": name}
+    assert {key: value for key, value in attributes.items() if not key.startswith("xdg:")} == recorded
+    assert secret == '{"auth_mode":"apikey","OPENAI_API_KEY":"sk-in-the-keyring"}'
+    auto = open_storage("auto", home)
+    assert auto.load() == RECORD
+    assert "keyring" in auto.place
+    auto.save(key_record("sk-newer"))
+    assert len(attributes_of(home)) == 1
+    assert not file.exists()
+    assert auto.delete() is True
+    assert attributes_of(home) == []
+    assert auto.load() is None
+
+
+def test_a_keyring_that_hangs(session, tmp_path, caplog):
+    """The daemon is stopped, not gone: it is on the bus and never answers."""
+    os.kill(session.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(KeyringUnavailableError, match=r"no answer within 1 s"):
+            KeyringStorage(str(tmp_path), 1).probe()
+        auto = open_storage("auto", str(tmp_path), 1)
+        auto.save(RECORD)
+        assert (tmp_path / "auth.json").exists()
+        assert "credentials are kept in" in caplog.text
+    finally:
+        os.kill(session.pid, signal.SIGCONT)
+
+
+def test_a_login_of_ours_is_one_of_codex_and_the_other_way_round(session, tmp_path, binary):
+    """By keyring and by file."""
+    for store in ("keyring", "file"):
+        home = tmp_path / store
+        home.mkdir()
+        (home / "config.toml").write_text(f'cli_auth_credentials_store = "{store}"\n')
+        ours = [sys.executable, "-P", "-m", "supervisor", "app-server"]
+        env = {**os.environ, "CODEX_HOME": str(home), "BULKHEAD_HOME": str(home), "PYTHONPATH": str(ROOT)}
+        for writer, reader in ((ours, [binary, "app-server"]), ([binary, "app-server"], ours)):
+            with ProtocolClient(writer, cwd=home, env=env, timeout=60) as client:
+                client.initialize()
+                client.request(
+                    "account/login/start", {"type": "apiKey", "apiKey": f"sk-{store}-{len(writer)}"}
+                )
+            with ProtocolClient(reader, cwd=home, env=env, timeout=60) as client:
+                client.initialize()
+                told = client.request("getAuthStatus", {"includeToken": True})
+                assert told["authToken"] == f"sk-{store}-{len(writer)}"
+                assert client.request("account/logout") == {}
+            assert not (home / "auth.json").exists()
+
+
+def test_a_daemon_that_dies(session, tmp_path):
+    """The last of those that use it."""
+    storage = open_storage("auto", str(tmp_path))
+    storage.save(RECORD)
+    session.kill()
+    session.wait()
+    assert storage.load() is None
+    with pytest.raises(KeyringUnavailableError):
+        open_storage("keyring", str(tmp_path)).save(RECORD)
+
+
+def test_no_keyring_at_all(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", f"unix:path={tmp_path}/none")
+    storage = open_storage("auto", str(tmp_path))
+    storage.probe()
+    storage.save(RECORD)
+    assert "credentials will be kept in" in caplog.text
+    assert storage.load() == RECORD
+    assert storage.place == str(tmp_path / "auth.json")
+    with pytest.raises(
+        KeyringUnavailableError, match="failed to write OAuth tokens to keyring: Platform secure"
+    ):
+        open_storage("keyring", str(tmp_path)).save(RECORD)
+
+
+def test_a_server_is_not_held_up_by_a_keyring(server, marked, tmp_path):
+    """No bus answers; the login fails at once, and says why before anybody goes to a browser."""
+    marked.env["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={tmp_path}/none"
+    with server("-c", 'cli_auth_credentials_store="keyring"') as s:
+        for kind in ({"type": "apiKey", "apiKey": "sk"}, {"type": "chatgpt"}):
+            with pytest.raises(RpcError, match="no secret service provider or dbus session found"):
+                s.request("account/login/start", kind)
