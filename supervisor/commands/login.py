@@ -20,10 +20,11 @@ from auth.errors import AuthError, LoginError
 from auth.login import BrowserLogin, DeviceLogin
 from auth.record import AuthRecord
 from config.errors import ConfigError
+from config.flags import Flags
 from config.home import find_home
 from supervisor import exit_codes
 from supervisor.accounts import Accounts
-from supervisor.configuration import Configuration, Flags
+from supervisor.configuration import Configuration
 
 ORIGINATOR = "bulkhead"
 _SHOWN_START, _SHOWN_END = 8, 5
