@@ -29,6 +29,7 @@ from trace_exceptions import (
     excuse,
     load_exceptions,
     matches,
+    without_unsaid,
     without_unserved,
 )
 from trace_line import Difference, load_trace
@@ -102,7 +103,8 @@ class Comparison:
         env = surroundings.prepare(setups, trace.parent)
         recorded = load_trace(trace)
         unserved = [entry for entry in self._exceptions.unserved if matches(entry.trace, name)]
-        kept = without_unserved(recorded, unserved)
+        unsaid = [entry for entry in self._exceptions.unsaid if matches(entry.trace, name)]
+        kept = without_unsaid(without_unserved(recorded, unserved), unsaid)
         asked = {
             line.message.get("method")
             for line in recorded

@@ -50,6 +50,14 @@ class Unserved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     notifications: list[str] = []
 
 
+class Unsaid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Notifications that the server under test never sends: they are taken out of the recording."""
+
+    method: str
+    reason: str
+    trace: str = "*"
+
+
 class Intended(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Differences that are meant; every pattern may hold `*`. `sometimes`: need not occur in every run."""
 
@@ -64,13 +72,14 @@ class Intended(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Exceptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     setup: list[Setup] = []
     unserved: list[Unserved] = []
+    unsaid: list[Unsaid] = []
     difference: list[Intended] = []
 
 
 def load_exceptions(path: Path) -> Exceptions:
     """Raises msgspec.ValidationError for unknown or ill-typed entries, ValueError for one without a reason."""
     found = msgspec.toml.decode(path.read_bytes(), type=Exceptions)
-    entries: list[Unserved | Intended] = [*found.unserved, *found.difference]
+    entries: list[Unserved | Unsaid | Intended] = [*found.unserved, *found.unsaid, *found.difference]
     for entry in entries:
         if not entry.reason.strip():
             raise ValueError(f"{path}: an exception needs a reason: {entry}")
@@ -114,3 +123,15 @@ def without_unserved(lines: Sequence[Line], unserved: Sequence[Unserved]) -> lis
                 continue
         kept.append(line)
     return kept
+
+
+def without_unsaid(lines: Sequence[Line], unsaid: Sequence[Unsaid]) -> list[Line]:
+    """The recording without the notifications of `unsaid`."""
+
+    def kept(line: Line) -> bool:
+        message = line.message
+        if line.direction != "s2c" or not isinstance(message, dict) or "id" in message:
+            return True
+        return not any(matches(entry.method, str(message.get("method"))) for entry in unsaid)
+
+    return [line for line in lines if kept(line)]

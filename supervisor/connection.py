@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,9 +14,6 @@ from protocol.methods import NOTIFICATIONS
 from protocol.session import InitializeParams
 from supervisor.channel import Channel
 from supervisor.outbox import Outbox
-
-if TYPE_CHECKING:
-    from supervisor.loaded import LoadedThread
 
 __all__ = ["Connection"]
 
@@ -41,9 +37,9 @@ class Connection:
     ) -> None:
         self.name = name
         self.client: InitializeParams | None = None
-        self.asked: dict[int, tuple[LoadedThread, int]] = {}
-        """Server requests without an answer: our id -> the thread and its worker's key."""
-        self._questions: dict[int, asyncio.Future[rpc.ClientResponse]] = {}
+        self.asked: dict[int, Callable[[rpc.ClientResponse], None]] = {}
+        """Server requests without an answer, by our id."""
+        self._questions: set[asyncio.Future[rpc.ClientResponse]] = set()
         self._next_request = 0
         self._silenced: frozenset[str] = _EXPERIMENTAL
         self._on_message = on_message
@@ -100,7 +96,7 @@ class Connection:
     def on_end(self) -> None:
         if not self._ended:
             self._ended = True
-            for question in self._questions.values():
+            for question in self._questions:
                 if not question.done():
                     question.set_exception(ConnectionError("the client has gone"))
             self._inlet.stop()
@@ -133,12 +129,12 @@ class Connection:
             lines = b"".join(kept)
         self.outbox.push(lane, lines, done)
 
-    def ask(self, thread: LoadedThread, key: int, method: str, params: bytes) -> int:
-        """Send a server request; its id on this connection."""
+    def ask(self, lane: str, method: str, params: bytes, answer: Callable[[rpc.ClientResponse], None]) -> int:
+        """Send a server request; its id on this connection. `answer` is called with the first response to it."""
         identity = self._next_request
         self._next_request += 1
-        self.asked[identity] = (thread, key)
-        self.outbox.push(thread.id, rpc.request_line(method, identity, params))
+        self.asked[identity] = answer
+        self._send(lane, rpc.request_line(method, identity, params))
         return identity
 
     async def question(self, method: str, params: Wire) -> rpc.ClientResponse:
@@ -149,25 +145,26 @@ class Connection:
         """
         if self._ended:
             raise ConnectionError("the client has gone")
-        identity = self._next_request
-        self._next_request += 1
         answer: asyncio.Future[rpc.ClientResponse] = asyncio.get_running_loop().create_future()
-        self._questions[identity] = answer
-        self._send("", rpc.request_line(method, identity, msgspec.json.encode(params)))
+
+        def answered(response: rpc.ClientResponse) -> None:
+            if not answer.done():
+                answer.set_result(response)
+
+        self._questions.add(answer)
+        identity = self.ask("", method, msgspec.json.encode(params), answered)
         try:
             return await answer
         finally:
-            self._questions.pop(identity, None)
+            self._questions.discard(answer)
+            self.asked.pop(identity, None)
 
-    def answered(self, response: rpc.ClientResponse) -> tuple[LoadedThread, int] | None:
-        """Whose question a response answers, if anybody's."""
+    def answered(self, response: rpc.ClientResponse) -> None:
+        """Give a response to whoever asked; one that nobody waits for is dropped."""
         try:
             identity = msgspec.json.decode(response.id)
         except msgspec.DecodeError:
-            return None
-        if not isinstance(identity, int):
-            return None
-        question = self._questions.get(identity)
-        if question is not None and not question.done():
-            question.set_result(response)
-        return self.asked.pop(identity, None)
+            return
+        answer = self.asked.pop(identity, None) if isinstance(identity, int) else None
+        if answer is not None:
+            answer(response)

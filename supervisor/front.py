@@ -23,6 +23,7 @@ from protocol.link import Adopt, Command
 from protocol.methods import METHODS, Method, Order, Owner
 from protocol.refusal import decode_params
 from protocol.unsupported import UNSUPPORTED, Unsupported, refusal
+from protocol.v1.methods import V1_METHODS
 from rollouts.errors import RolloutError
 from rollouts.ids import canonical_id, new_id
 from supervisor.accounts import Accounts
@@ -45,6 +46,8 @@ from supervisor.runtime import RuntimeDirectory
 from supervisor.stalls import Stalls
 from supervisor.supervision import Supervisor
 from supervisor.user_agent import user_agent
+from supervisor.v1.adapter import Adapter
+from supervisor.v1.registry import V1_HANDLERS
 from supervisor.watchdog import Watchdog
 from supervisor.zygote import ZygoteLauncher, ZygoteSpec
 
@@ -113,6 +116,7 @@ class Front:
         self.stalls = Stalls(self.connections, settings.client_stall_s, self.journal)
         self._watches = (self.watchdog, self.hibernation, self.limits, self.lag, self.stalls)
         self._lanes = Lanes()
+        self._adapters: dict[Connection, Adapter] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -135,6 +139,9 @@ class Front:
         self.connections.discard(connection)
         self.supervisor.forget(connection)
         self.hosts.forget(connection)
+        adapter = self._adapters.pop(connection, None)
+        if adapter is not None:
+            adapter.close()
 
     async def settle(self, connection: Connection | None = None) -> None:
         """Wait, not for ever, until what clients (or this one) have asked so far is answered."""
@@ -174,6 +181,12 @@ class Front:
         """Say something right after the result that the running handler returns; not after an error."""
         _after.get().append(say)
 
+    def adapter(self, connection: Connection) -> Adapter:
+        """What speaks the old protocol with this client; made when it first does."""
+        if connection not in self._adapters:
+            self._adapters[connection] = Adapter(self, connection)
+        return self._adapters[connection]
+
     def tell_all(self, method: str, params: Wire, lane: str = "") -> None:
         for connection in self.connections:
             if connection.initialized:
@@ -203,13 +216,12 @@ class Front:
                     message.id, rpc.RpcError(f"internal error: {error}", rpc.INTERNAL_ERROR)
                 )
         elif isinstance(message, rpc.ClientResponse):
-            asked = connection.answered(message)
-            if asked is not None:
-                self.supervisor.questions.answer(*asked, message)
+            connection.answered(message)
 
     def _request(self, connection: Connection, request: rpc.ClientRequest) -> None:
-        row = METHODS.get(request.method) or UNSUPPORTED.get(request.method)
-        self.metrics.requests[request.method if row else "unknown"] += 1
+        name = request.method
+        row = METHODS.get(name) or UNSUPPORTED.get(name) or V1_METHODS.get(name)
+        self.metrics.requests[name if row else "unknown"] += 1
         if row is None:
             raise rpc.RpcError(
                 f"Invalid request: unknown variant `{request.method}`, expected one of {_EXPECTED}"
@@ -236,7 +248,7 @@ class Front:
     def _answer(self, connection: Connection, request: rpc.ClientRequest, row: Method) -> None:
         """Let a handler answer: at once, in a task of its own, or in the lane of its thread."""
         params: Any = decode_params(request.params, row.params)
-        handler = HANDLERS[row.name]
+        handler = HANDLERS.get(row.name) or V1_HANDLERS[row.name]
         if row.order is Order.THREAD:
             lane = self._thread_id(params.thread_id, row)
             self._lanes.run(lane, lambda: self._work(connection, request, handler, params, lane))

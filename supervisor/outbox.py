@@ -49,7 +49,7 @@ class Outbox:
         self._scheduled = False
         self._broken = False
         self._moved_at = self._loop.time()
-        self._low: tuple[int, Callable[[], None]] | None = None
+        self._low: list[tuple[int, Callable[[], None]]] = []
         self.queued = 0
         """Bytes waiting, the chunk under way included."""
         self._drained: asyncio.Event = asyncio.Event()
@@ -93,13 +93,14 @@ class Outbox:
 
     def when_below(self, size: int, call: Callable[[], None]) -> None:
         """Call once, when less than `size` bytes are waiting."""
-        self._low = (size, call)
+        self._low.append((size, call))
 
     def _tell_low(self) -> None:
-        if self._low is not None and self.queued < self._low[0]:
-            call = self._low[1]
-            self._low = None
-            call()
+        if self._low:
+            due = [call for size, call in self._low if self.queued < size]
+            self._low = [(size, call) for size, call in self._low if self.queued >= size]
+            for call in due:
+                call()
 
     def _schedule(self) -> None:
         if not self._scheduled and not self._waiting:

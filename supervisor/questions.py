@@ -43,16 +43,19 @@ class Questions:
         """Ask all clients of the thread what its worker calls `key`."""
         question = thread.asked[key] = Question(method, params)
         for connection in thread.subscribers:
-            question.identities[connection] = connection.ask(thread, key, method, params)
+            self._ask(thread, key, question, connection)
         self._mind(thread)
 
     def repeat(self, thread: LoadedThread, connection: Connection) -> None:
         """Ask a client that has attached what is still open."""
         for key, question in thread.asked.items():
             if connection not in question.identities:
-                question.identities[connection] = connection.ask(
-                    thread, key, question.method, question.params
-                )
+                self._ask(thread, key, question, connection)
+
+    def _ask(self, thread: LoadedThread, key: int, question: Question, connection: Connection) -> None:
+        question.identities[connection] = connection.ask(
+            thread.id, question.method, question.params, lambda response: self.answer(thread, key, response)
+        )
 
     def answer(self, thread: LoadedThread, key: int, response: rpc.ClientResponse) -> None:
         """A client's answer; the worker says when the question is resolved."""

@@ -154,7 +154,9 @@ class Adapter:
     def _hear(self, method: str, params: dict[str, Any], line: bytes) -> None:
         if method == "account/updated":
             mode = params["authMode"]
-            self._client.notify("authStatusChange", AuthStatusChange(auth_method=_AUTH_METHODS.get(mode, mode)))
+            self._client.notify(
+                "authStatusChange", AuthStatusChange(auth_method=_AUTH_METHODS.get(mode, mode))
+            )
         elif method == "account/login/completed":
             if params["loginId"] is not None:
                 done = LoginChatGptComplete(
@@ -220,8 +222,6 @@ class Adapter:
             # As release 0.58: an answer that is none is a no.
             log.warning("an approval was answered with no decision")
             decision = "denied"
-        self._outbox.control(
-            _encode({"id": identity, "result": {"decision": DECISIONS[decision]}}) + b"\n"
-        )
+        self._outbox.control(_encode({"id": identity, "result": {"decision": DECISIONS[decision]}}) + b"\n")
         for event in conversation.decided(item, decision):
             self._event(conversation, event)

@@ -117,9 +117,7 @@ class Conversation:
         elif method == "item/reasoning/summaryTextDelta":
             yield from self._delta("reasoning_content_delta", "agent_reasoning_delta", params)
         elif method == "item/reasoning/textDelta":
-            yield from self._delta(
-                "reasoning_raw_content_delta", "agent_reasoning_raw_content_delta", params
-            )
+            yield from self._delta("reasoning_raw_content_delta", "agent_reasoning_raw_content_delta", params)
         elif method == "item/commandExecution/outputDelta":
             chunk = base64.b64encode(params["delta"].encode()).decode()
             yield {

@@ -11,7 +11,7 @@ from config.models import find_model
 from protocol.rpc import RpcError
 from protocol.v1 import conversations as c
 from protocol.v1.events import SessionConfigured
-from rollouts.layout import thread_id_of
+from rollouts.layout import parse_name
 from supervisor.connection import Connection
 from supervisor.v1.adapter import Adapter
 from supervisor.v1.conversation import Conversation, history
@@ -25,7 +25,9 @@ POLICIES = {"on-failure": "on-request"}
 """The policy that release 0.169 does not know any more, and what it meant."""
 
 
-async def new(front: Front, connection: Connection, params: c.NewConversationParams) -> c.NewConversationResponse:
+async def new(
+    front: Front, connection: Connection, params: c.NewConversationParams
+) -> c.NewConversationResponse:
     adapter = front.adapter(connection)
     started = await adapter.call("thread/start", _overrides(params))
     _keep(adapter, started)
@@ -144,10 +146,9 @@ async def interrupt(
 ) -> c.InterruptConversationResponse:
     adapter = front.adapter(connection)
     conversation = adapter.conversation(params.conversation_id)
-    ended = conversation.end()
     await adapter.call("turn/interrupt", {"threadId": conversation.id, "turnId": ""})
     conversation.submit()
-    await ended  # the answer comes after the event
+    await conversation.end()  # the answer comes after the event
     return c.InterruptConversationResponse(abort_reason="interrupted")
 
 
@@ -208,10 +209,10 @@ def _keep(adapter: Adapter, loaded: dict[str, Any]) -> None:
 
 
 def _id_in(path: str) -> str:
-    found = thread_id_of(os.path.basename(path))
-    if found is None:
-        raise RpcError(f"no conversation id in the name of {path}")
-    return found
+    name = parse_name(os.path.basename(path))
+    if name is None:
+        raise RpcError(f"{path} is not named like a rollout")
+    return name.thread_id
 
 
 def _summary(thread: dict[str, Any]) -> c.ConversationSummary:

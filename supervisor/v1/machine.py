@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from protocol.v1 import conversations as c
 from supervisor.connection import Connection
-from supervisor.handlers.handshake import user_agent
+from supervisor.user_agent import user_agent
 from supervisor.v1.conversations import policy
 
 if TYPE_CHECKING:
