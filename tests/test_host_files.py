@@ -56,6 +56,25 @@ def test_files_and_directories(server, workspace):
     ]
 
 
+def test_requests_for_one_path_keep_their_order(server, workspace):
+    client = server()
+    folder = {"path": str(workspace / "folder")}
+    path = {"path": str(workspace / "folder" / "file")}
+    asked = []
+    for number in range(20):
+        data = {"dataBase64": encoded(bytes([number]) * 200_000)}
+        requests = [
+            ("fs/createDirectory", folder),
+            ("fs/writeFile", {**path, **data}),
+            ("fs/readFile", path),
+            ("fs/remove", folder),
+        ]
+        asked.append((data, [client.start_request(*request) for request in requests]))
+    for data, (made, written, found, removed) in asked:
+        assert client.result(made) == client.result(written) == client.result(removed) == {}
+        assert client.result(found) == data
+
+
 def test_copying_and_removing(server, workspace):
     client = server()
     source, target = workspace / "source", workspace / "target"

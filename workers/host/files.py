@@ -1,6 +1,7 @@
 """`fs/*`: file operations, each in a thread, answered as the peer answers them.
 
-Only regular files are read and written: a pipe or a device could block for ever or never end.
+Only regular files are read and written: a pipe or a device could block for ever or never end. Requests that concern the
+same path, or one above or below it, keep their order; others do not wait for each other.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import asyncio
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -25,54 +27,92 @@ R = TypeVar("R")
 
 READ_LIMIT = 64 * 1024 * 1024
 """Bytes of a file in one answer. Its line passes the front, whose memory belongs to all threads."""
-LARGE = 1024 * 1024
-"""Files above this are read one at a time, when the client has taken what was said before."""
+LARGE = 128 * 1024
+"""Files above this are read when the client has taken what was said before."""
+LARGE_AT_A_TIME = 4
+"""Of those; more than one, so that a file system that hangs does not stop the reading of others."""
 _BLOCK = 1 << 20
 
 
 class Files:
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._large = asyncio.Lock()
+        self._large = asyncio.Semaphore(LARGE_AT_A_TIME)
+        self._under_way: dict[asyncio.Future[None], tuple[bool, tuple[str, ...]]] = {}
+        """Requests: whether they change something, and the paths that they concern."""
 
     async def read(self, request: HostRequest) -> wire.FsReadFileResponse:
         path = request.params(wire.FsReadFileParams).path
-        size = await _call(request, partial(_readable_size, path))
-        if size <= LARGE:
-            return wire.FsReadFileResponse(data_base64=await _call(request, partial(_read, path)))
-        async with self._large:
-            await self._link.ready()
-            return wire.FsReadFileResponse(data_base64=await _call(request, partial(_read, path)))
+        async with self._in_order(path, changes=False):
+            size = await _call(request, partial(_readable_size, path))
+            if size <= LARGE:
+                return wire.FsReadFileResponse(data_base64=await _call(request, partial(_read, path)))
+            async with self._large:
+                await self._link.ready()
+                return wire.FsReadFileResponse(data_base64=await _call(request, partial(_read, path)))
 
     async def write(self, request: HostRequest) -> wire.FsWriteFileResponse:
         params = request.params(wire.FsWriteFileParams)
-        await _call(request, partial(_write, params.path, params.data_base64))
+        async with self._in_order(params.path):
+            await _call(request, partial(_write, params.path, params.data_base64))
         return wire.FsWriteFileResponse()
 
     async def create_directory(self, request: HostRequest) -> wire.FsCreateDirectoryResponse:
         params = request.params(wire.FsCreateDirectoryParams)
         make = os.mkdir if params.recursive is False else partial(os.makedirs, exist_ok=True)
-        await _call(request, partial(make, params.path))
+        async with self._in_order(params.path):
+            await _call(request, partial(make, params.path))
         return wire.FsCreateDirectoryResponse()
 
     async def metadata(self, request: HostRequest) -> wire.FsGetMetadataResponse:
-        return await _call(request, partial(_metadata, request.params(wire.FsGetMetadataParams).path))
+        path = request.params(wire.FsGetMetadataParams).path
+        async with self._in_order(path, changes=False):
+            return await _call(request, partial(_metadata, path))
 
     async def read_directory(self, request: HostRequest) -> wire.FsReadDirectoryResponse:
         path = request.params(wire.FsReadDirectoryParams).path
-        return wire.FsReadDirectoryResponse(entries=await _call(request, partial(_entries, path)))
+        async with self._in_order(path, changes=False):
+            return wire.FsReadDirectoryResponse(entries=await _call(request, partial(_entries, path)))
 
     async def remove(self, request: HostRequest) -> wire.FsRemoveResponse:
         params = request.params(wire.FsRemoveParams)
         recursive, force = params.recursive is not False, params.force is not False
-        await _call(request, partial(_remove, params.path, recursive=recursive, force=force))
+        async with self._in_order(params.path):
+            await _call(request, partial(_remove, params.path, recursive=recursive, force=force))
         return wire.FsRemoveResponse()
 
     async def copy(self, request: HostRequest) -> wire.FsCopyResponse:
         params = request.params(wire.FsCopyParams)
         paths = params.source_path, params.destination_path
-        await _call(request, partial(_copy, *paths, recursive=params.recursive))
+        async with self._in_order(*paths):
+            await _call(request, partial(_copy, *paths, recursive=params.recursive))
         return wire.FsCopyResponse()
+
+    @asynccontextmanager
+    async def _in_order(self, *paths: str, changes: bool = True) -> AsyncIterator[None]:
+        """Wait for what is under way on these paths; readers do not wait for readers."""
+        earlier = [
+            done
+            for done, (changing, others) in self._under_way.items()
+            if changes or changing
+            if any(_related(path, other) for path in paths for other in others)
+        ]
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Known before it waits: the one after it waits for both.
+        self._under_way[done] = changes, paths
+        try:
+            if earlier:
+                await asyncio.wait(earlier)
+            yield
+        finally:
+            del self._under_way[done]
+            done.set_result(None)
+
+
+def _related(path: str, other: str) -> bool:
+    """Whether one is the other, or lies in it."""
+    shorter, longer = sorted((path.rstrip("/") + "/", other.rstrip("/") + "/"), key=len)
+    return longer.startswith(shorter)
 
 
 async def _call(request: HostRequest, function: Callable[[], R]) -> R:
