@@ -28,7 +28,7 @@ from protocol.configuration import (
     UserSource,
 )
 
-__all__ = ["metadata_of", "origins_of", "read_config", "version_of"]
+__all__ = ["known_keys", "metadata_of", "origins_of", "read_config", "version_of"]
 
 TEMPLATE_FILE = "effective.json"
 OWN_TABLE = "bulkhead"
@@ -80,6 +80,12 @@ def origins_of(document: Document) -> dict[str, ConfigLayerMetadata]:
                 if _is_leaf(merged, path):
                     origins[".".join(path)] = metadata
     return origins
+
+
+@functools.cache
+def known_keys() -> frozenset[str]:
+    """The top-level keys of both programs."""
+    return frozenset(_template().defaults) | {OWN_TABLE}
 
 
 def _layer(layer: Layer) -> ConfigLayer:

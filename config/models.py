@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -121,9 +122,17 @@ class _Entry(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_u
         )
 
 
+class _Unknown(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """What a client may choose for a model that a provider offers and the catalogue does not have."""
+
+    efforts: tuple[str, ...]
+    default_effort: str
+
+
 class _Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     efforts: dict[str, str]
     fallback: ModelInfo
+    unknown: _Unknown
     models: tuple[_Entry, ...]
 
 
@@ -147,13 +156,50 @@ def find_model(name: str) -> ModelInfo:
 
 
 def list_models(
-    cursor: str | None = None, limit: int | None = None, *, include_hidden: bool = False
+    cursor: str | None = None,
+    limit: int | None = None,
+    *,
+    include_hidden: bool = False,
+    offered: Sequence[str] | None = None,
+    preferred: str | None = None,
 ) -> ModelListResponse:
-    """One page of the catalogue. A cursor is the index of the page's first model.
+    """One page of the catalogue, or of what the provider has `offered` (ids, in its order).
+
+    A cursor is the index of the page's first model. Of an offer, `preferred` is the default if it is in it.
 
     :raises InvalidCursorError: it is no number, or lies behind the end.
     """
     catalogue = _catalogue()
-    entries = [entry for entry in catalogue.models if include_hidden or not entry.hidden]
-    shown, after = page(entries, cursor, limit, "models")
-    return ModelListResponse(data=[entry.wire(catalogue.efforts) for entry in shown], next_cursor=after)
+    models = [entry.wire(catalogue.efforts) for entry in catalogue.models]
+    if offered is not None:
+        models = _of_offer(offered, models, preferred)
+    models = [model for model in models if include_hidden or not model.hidden]
+    shown, after = page(models, cursor, limit, "models")
+    return ModelListResponse(data=shown, next_cursor=after)
+
+
+def _of_offer(offered: Sequence[str], known: Sequence[Model], preferred: str | None) -> list[Model]:
+    """Known models first, in their order; the others as plain as can be. One is the default."""
+    rest = [name for name in offered if name not in {model.id for model in known}]
+    models = [model for model in known if model.id in offered] + [_plain(name) for name in rest]
+    chosen = next((model for model in models if model.id == preferred), None) or next(
+        (model for model in models if model.is_default), models[0]
+    )
+    for model in models:
+        model.is_default = model is chosen
+    return models
+
+
+def _plain(name: str) -> Model:
+    catalogue = _catalogue()
+    return Model(
+        id=name,
+        model=name,
+        display_name=name,
+        description="",
+        supported_reasoning_efforts=[
+            ReasoningEffortOption(reasoning_effort=effort, description=catalogue.efforts[effort])
+            for effort in catalogue.unknown.efforts
+        ],
+        default_reasoning_effort=catalogue.unknown.default_effort,
+    )

@@ -137,6 +137,7 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     credit_bytes: what a worker may have on the way to a client that does not read.
     unattended_approvals, unattended_after_s: what happens to a question (an approval, say) when no client has been
         attached to the thread for so long: it waits, it is declined, or its turn is interrupted.
+    feedback_url: where feedback reports are sent, with POST and without credentials. None: they stay in the home.
     worker_nice: niceness of workers, so that the front stays quick under load.
     command_limits: what a command may use.
     hibernate_after_s: how long a thread is idle until its worker ends; 0: never. The thread stays loaded.
@@ -155,6 +156,7 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     credit_bytes: Positive = 64 * 1024
     unattended_approvals: Literal["wait", "decline", "interrupt"] = "wait"
     unattended_after_s: Seconds = 300.0
+    feedback_url: str | None = None
     worker_nice: Niceness = 10
     command_limits: CommandLimits = CommandLimits()
     login_timeout_s: Seconds = 600.0

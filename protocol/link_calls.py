@@ -1,10 +1,23 @@
-"""What a worker may ask the front (frame CALL), and what comes back (frame RETURN)."""
+"""What a worker may ask the front (frame CALL), and what comes back (frame RETURN); what the front asks the catalog."""
 
 from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Authorization", "AuthorizeCall", "StreamEnded", "Throttled"]
+from protocol.base import Params, Wire
+
+__all__ = [
+    "OFFERED_MODELS",
+    "Authorization",
+    "AuthorizeCall",
+    "OfferedCall",
+    "OfferedModels",
+    "StreamEnded",
+    "Throttled",
+]
+
+OFFERED_MODELS = "models/offered"
+"""The name of the front's question; no client can ask it."""
 
 
 class AuthorizeCall(msgspec.Struct, kw_only=True, tag="authorize"):
@@ -48,3 +61,20 @@ class Authorization(msgspec.Struct, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Authorization(headers of {sorted(self.headers)})"
+
+
+class OfferedCall(Params, kw_only=True):
+    """Which models has this provider? `headers` are those of the request to it."""
+
+    provider: str
+    headers: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"OfferedCall({self.provider!r}, headers of {sorted(self.headers)})"
+
+
+class OfferedModels(Wire, kw_only=True):
+    """`problem`: why it could not say."""
+
+    ids: list[str] = []
+    problem: str | None = None

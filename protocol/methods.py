@@ -28,6 +28,7 @@ from protocol import (
     accounts,
     command_exec,
     configuration,
+    feedback,
     file_search,
     files,
     git,
@@ -278,6 +279,16 @@ _METHODS = (
         _NONE,
     ),
     Method("skills/list", skills.SkillsListParams, skills.SkillsListResponse, _CATALOG, _NONE),
+    # feedback
+    Method("feedback/upload", feedback.FeedbackUploadParams, feedback.FeedbackUploadResponse, _FRONT, _NONE),
+    Method(
+        "feedback/save",
+        feedback.FeedbackSaveParams,
+        feedback.FeedbackSaveResponse,
+        _FRONT,
+        _NONE,
+        hazardous=True,
+    ),
     # the rest
     Method("model/list", models.ModelListParams, models.ModelListResponse, _FRONT, _NONE),
 )

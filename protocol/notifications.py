@@ -175,9 +175,11 @@ class Warned(Wire, kw_only=True):
 
 
 class ConfigWarning(Wire, kw_only=True):
+    """`path`: of the file, where it is about one place only."""
+
     summary: str
     details: str | None = None
-    path: str | None = None
+    path: str | Absent = UNSET
 
 
 class RemoteControlStatus(Wire, kw_only=True):

@@ -9,6 +9,8 @@ import msgspec
 from config.document import CONFIG_FILE, Document, Layer
 from config.flags import Flags
 from config.settings import Settings, settings_of
+from config.warnings import project_warnings, user_warnings
+from protocol.notifications import ConfigWarning
 
 __all__ = ["Configuration"]
 
@@ -24,7 +26,15 @@ class Configuration:
         self.document = Document()
         self.settings = Settings()
         self.layers = msgspec.Raw(b"{}")
+        self._user_warnings: list[ConfigWarning] = []
         self.refresh()
+        # Those of the folder it was started in, once: looking there again and again is not for a loop to do.
+        self._project_warnings = project_warnings(self.document, home, os.getcwd())
+
+    @property
+    def warnings(self) -> list[ConfigWarning]:
+        """What a client is told when it has initialized."""
+        return [*self._project_warnings, *self._user_warnings]
 
     def refresh(self) -> Configuration:
         """Read the file again if it is another one than last time."""
@@ -33,6 +43,7 @@ class Configuration:
             document = self.flags.load(self.home)
             self.settings = settings_of(document)
             self.document = document
+            self._user_warnings = user_warnings(document)
             self.layers = msgspec.Raw(msgspec.json.encode(_without_positions(document)))
             self._stamp = stamp
             self._read = True

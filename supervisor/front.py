@@ -42,6 +42,7 @@ from supervisor.limits import LimitWatch, limits_for
 from supervisor.logins import Logins
 from supervisor.metrics import LoopLag, Metrics
 from supervisor.nursery import Nursery
+from supervisor.offered_models import OfferedModels
 from supervisor.runtime import RuntimeDirectory
 from supervisor.stalls import Stalls
 from supervisor.supervision import Supervisor
@@ -106,6 +107,7 @@ class Front:
         flags = msgspec.Raw(msgspec.json.encode(configuration.flags))
         adopt = Adopt(role="catalog", home=self.home, flags=flags, credit=settings.credit_bytes)
         self.catalog = Catalog(self.hub, self.nursery, adopt)
+        self.offered_models = OfferedModels(configuration, self.catalog)
         self.hosts = Hosts(
             self.hub, self.nursery, Adopt(role="host", home=self.home, credit=settings.credit_bytes)
         )

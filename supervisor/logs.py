@@ -6,9 +6,16 @@ import json
 import logging
 import os
 import sys
+from collections import deque
 
-__all__ = ["set_up"]
+__all__ = ["recent", "set_up"]
 
+RECENT_LINES = 500
+"""Kept for feedback reports: the last minutes of a server in trouble, days of one that is well."""
+
+_recent: deque[str] = deque(maxlen=RECENT_LINES)
+
+_FORM = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _FIELDS = ("thread_id", "turn", "epoch", "pid")
 
 
@@ -33,13 +40,26 @@ class _Json(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class _Keep(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        _recent.append(self.format(record))
+
+
+def recent() -> str:
+    """The last lines of this process's log."""
+    return "".join(f"{line}\n" for line in _recent)
+
+
 def set_up() -> None:
     handler = logging.StreamHandler(sys.stderr)
     if os.environ.get("LOG_FORMAT") == "json":
         handler.setFormatter(_Json())
     else:
-        handler.setFormatter(_Text("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(_Text(_FORM))
     level = os.environ.get("BULKHEAD_LOG", "warning").upper()
     root = logging.getLogger()
     root.addHandler(handler)
+    keep = _Keep()
+    keep.setFormatter(_Text(_FORM))
+    root.addHandler(keep)
     root.setLevel(level if level in logging.getLevelNamesMapping() else logging.WARNING)

@@ -31,6 +31,7 @@ def initialize(front: Front, connection: Connection, params: InitializeParams) -
     if not client.name or not _HEADER_VALUE.match(client.name):
         raise RpcError(f"Invalid clientInfo.name: '{client.name}'. Must be a valid HTTP header value.")
     connection.accept(params)
+    front.after(lambda: _warn(front, connection))
     front.after(lambda: connection.notify("remoteControl/status/changed", _remote(front.home)))
     return InitializeResponse(
         user_agent=user_agent(client.name, client.version),
@@ -38,6 +39,11 @@ def initialize(front: Front, connection: Connection, params: InitializeParams) -
         platform_family="unix",
         platform_os={"Darwin": "macos"}.get(platform.system(), platform.system().lower()),
     )
+
+
+def _warn(front: Front, connection: Connection) -> None:
+    for warning in front.configuration.warnings:
+        connection.notify("configWarning", warning)
 
 
 def _remote(home: str) -> RemoteControlStatus:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from protocol.base import Wire
-from workers.stored import configuration, inventory, providers, skills, threads
+from protocol.link_calls import OFFERED_MODELS
+from workers.stored import configuration, feedback, inventory, offered, providers, skills, threads
 from workers.stored.request import StoredRequest
 
 __all__ = ["METHODS", "StoredMethod"]
@@ -37,4 +38,7 @@ METHODS: dict[str, StoredMethod] = {
     "mcpServerStatus/list": inventory.list_mcp_servers,
     "mcpServer/oauth/login": inventory.login_to_mcp_server,
     "skills/list": skills.list_,
+    "feedback/upload": feedback.upload,
+    "feedback/save": feedback.save,
+    OFFERED_MODELS: offered.list_,
 }
