@@ -226,8 +226,9 @@ GROUPS = (
         stable=("experimentalFeature/enablement/set", "skills/config/write", "skills/extraRoots/set"),
     ),
     Group(
-        subject="Events of MCP servers",
-        because="events of MCP servers are not passed on outside of turns",
+        subject="MCP servers",
+        because="MCP servers are not run by this server",
+        stable=("mcpServer/resource/read", "mcpServer/tool/call"),
         experimental=("mcpServer/event/stream/start", "mcpServer/event/stream/stop"),
     ),
 )
