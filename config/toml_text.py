@@ -33,7 +33,8 @@ def set_value(text: str, path: Sequence[str], old: Any, new: Any) -> str:
             return _insert(text, path, new)
         if new is MISSING:
             return _remove(text, path)
-        if isinstance(new, dict) or _has_headers(text, path):
+        within = len(path) > 1 and not _has_headers(text, path[:-1])
+        if _has_headers(text, path) or (isinstance(new, dict) and not within):
             return _insert(_remove(text, path), path, new)
         return _replace(text, path, new)
     except (TOMLKitError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
