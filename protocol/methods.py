@@ -263,6 +263,15 @@ _METHODS = (
         experimental=True,
     ),
     Method("hooks/list", inventory.HooksListParams, inventory.HooksListResponse, _CATALOG, _NONE),
+    Method("feedback/upload", feedback.FeedbackUploadParams, feedback.FeedbackUploadResponse, _FRONT, _NONE),
+    Method(
+        "feedback/save",
+        feedback.FeedbackSaveParams,
+        feedback.FeedbackSaveResponse,
+        _FRONT,
+        _NONE,
+        hazardous=True,
+    ),
     Method("app/list", inventory.AppsListParams, inventory.AppsListResponse, _CATALOG, _NONE),
     Method(
         "mcpServerStatus/list",
@@ -279,16 +288,6 @@ _METHODS = (
         _NONE,
     ),
     Method("skills/list", skills.SkillsListParams, skills.SkillsListResponse, _CATALOG, _NONE),
-    # feedback
-    Method("feedback/upload", feedback.FeedbackUploadParams, feedback.FeedbackUploadResponse, _FRONT, _NONE),
-    Method(
-        "feedback/save",
-        feedback.FeedbackSaveParams,
-        feedback.FeedbackSaveResponse,
-        _FRONT,
-        _NONE,
-        hazardous=True,
-    ),
     # the rest
     Method("model/list", models.ModelListParams, models.ModelListResponse, _FRONT, _NONE),
 )
