@@ -23,7 +23,7 @@ _NAMES: dict[Any, str] = {
     bool: "a boolean",
     dict: "a table",
     float: "a number",
-    int: "an integer",
+    int: "i64",  # the peer's word, which clients may compare
     list: "an array",
     str: "a string",
     tuple: "an array",

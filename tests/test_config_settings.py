@@ -79,7 +79,7 @@ def test_what_we_understand_is_typed_and_the_rest_ignored(tmp_path):
         (
             "project_doc_max_bytes = 1.5",
             "1:25",
-            "invalid type: floating point `1.5`, expected an integer",
+            "invalid type: floating point `1.5`, expected i64",
             "project_doc_max_bytes",
         ),
         (
@@ -249,7 +249,7 @@ def test_an_unknown_provider_is_named():
         (
             'name = "z"\nrequest_max_retries = "three"',
             "3:23",
-            'invalid type: string "three", expected an integer',
+            'invalid type: string "three", expected i64',
         ),
         ('name = "z"\nwire_api = "soap"', "3:12", "unknown variant `soap`, expected `responses` or `chat`"),
         (
