@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import time
 from collections import Counter
@@ -14,7 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from protocol_client import RpcError
-from running_server import LOOK_S, PATIENCE_S, await_ends, children, command_line, resident_kib
+from running_server import (
+    LOOK_S,
+    PATIENCE_S,
+    RunningServer,
+    await_ends,
+    children,
+    command_line,
+    resident_kib,
+)
 from turn_ledger import TurnLedger, words
 
 from config.flags import Flags
@@ -24,6 +33,7 @@ from protocol.rpc import notification_line
 from rollouts.ids import new_id
 from supervisor import obituary
 from supervisor.configuration import Configuration
+from supervisor.restarts import BURST, RestartRation
 from workers.thread import ThreadService
 
 QUICK_HANGS = ("-c", "bulkhead.hang_silence_ms=300", "-c", "bulkhead.hang_grace_ms=300")
@@ -482,6 +492,33 @@ def test_9_a_turn_is_on_the_disk_before_its_end_is_told(home, workspace, monkeyp
     assert b"turn/completed" in link.told[end][1]
 
 
+def test_10_a_request_beyond_the_limits_of_the_system_is_answered_with_a_refusal(server):
+    client = server("-c", "bulkhead.parked_workers=0")
+    living = client.start_thread()
+    resource.prlimit(client.zygote, resource.RLIMIT_NPROC, (1, 1))
+    if os.getuid() == 0:  # the limit does not bind root: no descriptor for the next worker is as good
+        fds = len(os.listdir(f"/proc/{client.zygote}/fd"))
+        resource.prlimit(client.zygote, resource.RLIMIT_NOFILE, (fds, fds))
+    with pytest.raises(RpcError) as refusal:
+        client.start_thread()
+    assert refusal.value.code == -32001
+    assert refusal.value.data["server_overloaded"]
+    assert client.turn(living, "!say fine")[-1]["params"]["turn"]["status"] == "completed"
+
+
+def test_11_a_front_that_dies_while_it_starts_workers_leaves_nothing(marked, workspace):
+    for pause in (0.0, 0.3, 0.45, 0.5, 0.55, 0.6, 0.7):
+        with RunningServer(marked=marked, cwd=workspace) as client:
+            client.start_request("initialize", {"clientInfo": {"name": "test", "version": "1"}})
+            for _ in range(20):
+                client.start_request("thread/start", {"cwd": str(workspace)})
+            time.sleep(pause)
+            everything = marked.processes()
+            os.kill(client.pid, signal.SIGKILL)
+            await_ends(everything | marked.processes())
+            assert not marked.processes()
+
+
 def test_11_when_the_front_dies_nothing_is_left(server, marked, workspace):
     client = server()
     threads = [client.start_thread() for _ in range(3)]
@@ -538,6 +575,38 @@ def test_11_and_13_what_a_worker_without_its_zygote_left_behind_is_ended(server,
     await_ends(sleepers, ended=lambda: client.kill_worker(thread))
 
 
+def test_12_after_a_mass_crash_workers_come_back_at_a_pace_and_live_turns_go_on(server):
+    client = server()
+    living = client.start_thread()
+    doomed = [client.start_thread() for _ in range(40)]
+    pids = [client.worker(thread) for thread in doomed]
+    steady = client.begin_turn(living, STEADY_SCRIPT)
+    client.first_delta(living)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    for thread in doomed:
+        client.await_row(thread, lambda row: row["epoch"] == 2 and row["state"] == "idle")
+    assert client.end_of(steady)["status"] == "completed"
+    ledger = ledger_of(client)
+    ledger.settle()
+    assert ledger.turns[steady].said == words(STEADY)
+
+
+def test_12_restarts_beyond_a_burst_wait_for_their_turn():
+    async def crash():
+        ration, begun = RestartRation(), []
+        for number in range(100):
+            ration.run(lambda number=number: begun.append(number))
+        at_once, waiting = len(begun), ration.waiting
+        while ration.waiting:  # noqa: ASYNC110 - it has no event, nobody else waits for it
+            await asyncio.sleep(0.001)
+        return at_once, waiting, begun
+
+    at_once, waiting, begun = asyncio.run(asyncio.wait_for(crash(), PATIENCE_S))
+    assert (at_once, waiting) == (BURST, 100 - BURST)
+    assert begun == list(range(100))
+
+
 @pytest.mark.parametrize("sandbox", ["danger-full-access", "workspace-write"])
 def test_13_an_interrupted_turn_leaves_no_process(server, marked, workspace, sandbox):
     client = server()
@@ -566,3 +635,25 @@ def test_13_a_killed_worker_leaves_no_process(server, marked, workspace, sandbox
     assert len(sleepers) >= 2
     await_ends(sleepers, ended=lambda: client.kill_worker(thread))
     assert client.end_of(turn)["status"] == "failed"
+
+
+def test_14_the_next_server_ends_what_the_one_before_left_by_its_records(server, marked, workspace):
+    client = server()
+    thread = client.start_thread()
+    client.begin_turn(thread, "!run setsid sleep 1000 & echo $! > pid.txt; wait")
+    await_file(workspace / "pid.txt")
+    doomed = [client.pid, client.zygote, client.worker(thread), *client.parked()]
+    for pid in doomed:
+        os.kill(pid, signal.SIGSTOP)
+    await_ends(doomed, ended=lambda: [os.kill(pid, signal.SIGKILL) for pid in doomed])
+    records = {int(file.name) for file in (Path(client.record.directory) / "processes").iterdir()}
+    # Whoever left the session of what was recorded cannot be known by records.
+    left = [pid for pid in marked.processes() if os.getsid(pid) in records]
+    assert left
+    started = []
+    await_ends(left, ended=lambda: started.append(server()))
+    events = Path(started[0].operate("events")["path"]).read_text()
+    reaped = [event for event in map(msgspec.json.decode, events.splitlines()) if event["event"] == "reaped"]
+    assert len(reaped) == 1
+    assert set(left) <= set(reaped[0]["pids"])
+    started[0].request("thread/resume", {"threadId": thread})

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from supervisor import exit_codes
 from supervisor.commands import target
 from supervisor.control import ask
-from supervisor.footprint import private_bytes
+from supervisor.footprint import Footprint, footprint
 from supervisor.loaded import LoadedThread
 from supervisor.runtime import ServerRecord
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from supervisor.front import Front
 
 _COLUMNS = ("THREAD", "STATE", "PID", "EPOCH", "MEM", "CPU", "AGE", "TURN", "RESTARTS", "CWD", "WHY")
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,17 +44,17 @@ async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
 async def rows_of(front: Front, threads: list[LoadedThread]) -> list[dict[str, Any]]:
     pids = [thread.incarnation.handle.pid for thread in threads if thread.incarnation is not None]
     # The kernel walks a process's pages for this, about 1 ms each: not in the loop.
-    usage = await asyncio.get_running_loop().run_in_executor(None, lambda: {pid: _usage(pid) for pid in pids})
+    usage = await asyncio.get_running_loop().run_in_executor(
+        None, lambda: {pid: footprint(pid) for pid in pids}
+    )
     now = time.time()
     return [_row(thread, now, usage) for thread in threads]
 
 
-def _row(
-    thread: LoadedThread, now: float, usage: dict[int, tuple[int | None, float | None]]
-) -> dict[str, Any]:
+def _row(thread: LoadedThread, now: float, usage: dict[int, Footprint | None]) -> dict[str, Any]:
     incarnation = thread.incarnation
     pid = incarnation.handle.pid if incarnation else None
-    memory, cpu = usage.get(pid, (None, None)) if pid else (None, None)
+    used = usage.get(pid) if pid else None
     return {
         "thread": thread.id,
         "name": thread.facts.name or None,
@@ -64,8 +63,9 @@ def _row(
         "paused": thread.paused,
         "pid": pid,
         "epoch": thread.epoch,
-        "memoryBytes": memory,
-        "cpuSeconds": cpu,
+        "memoryBytes": used.memory if used else None,
+        "cpuSeconds": round(used.cpu, 3) if used else None,
+        "processes": used.processes if used else None,
         "ageSeconds": round(now - thread.created_at, 3),
         "workerAgeSeconds": round(now - incarnation.born_at, 3) if incarnation else None,
         "turn": thread.turn.id if thread.turn else None,
@@ -79,16 +79,6 @@ def _row(
         "ephemeral": thread.facts.ephemeral,
         "clients": len(thread.subscribers),
     }
-
-
-def _usage(pid: int) -> tuple[int | None, float | None]:
-    """Memory of its own (bytes, without what it shares with the zygote) and CPU (s); None where there is no /proc."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rsplit(b") ", 1)[1].split()
-    except (OSError, IndexError):
-        return None, None
-    return private_bytes(pid), (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def run(options: argparse.Namespace) -> int:
