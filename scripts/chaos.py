@@ -1,0 +1,266 @@
+#!/usr/bin/env python3
+"""Threads at work while everything goes wrong at random: a long run of what tests/test_chaos.py does for seconds.
+
+    scripts/chaos.py --threads 200 --seconds 300 --seed 7 [--full-disk]
+
+Workers are killed, crash, and are stopped (found as hung); threads are poisoned until they are quarantined, and
+released; zygotes are killed; commands flood; the client does not read for seconds; with --full-disk (as root: it mounts
+a small file system for the home) the disk fills up. The same seed strikes in the same order. Checked all the time:
+every accepted turn ends once, with every word in order; quiet threads are not touched; nothing is left at the end.
+Ends with 1 if anything of that is not so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+from stress_server import BrokenPromise, StressServer, Turn, descendants, percentile
+
+SWITCHES = (
+    *("-c", "bulkhead.hang_silence_ms=1000"),
+    *("-c", "bulkhead.hang_grace_ms=1000"),
+    *("-c", "bulkhead.hibernate_after_s=2"),
+    *("-c", "bulkhead.restart_backoff_cap_ms=500"),
+)
+QUIET_SHARE = 0.1
+"""Threads that nobody strikes: what happens to the others must not change a word of theirs."""
+PAUSE_S = 0.15
+"""Between two strikes, on the average."""
+SETTLE_S = 120.0
+DISK = "64m"
+SCRIPTS = (
+    ("!stream 200 0.01", 200),
+    ("!run sleep 0.5\n!then\n!stream 50 0.01", 50),
+    ("!run head -c 3000000 /dev/zero | tr '\\0' x\n!then\n!stream 20", 20),
+    ("!run setsid sleep 600 & sleep 0.3\n!then\n!stream 20 0.01", 20),
+)
+EXPECTED = (
+    "SIGKILL",
+    "SIGSEGV",
+    "hung",
+    "killed by operator",
+    "start-up failure",
+    "No space left",
+    "quarantined",
+)
+
+
+class Chaos:
+    def __init__(self, server: StressServer, threads: list[str], seed: int, disk: Path | None) -> None:
+        self.server = server
+        self.threads = threads
+        self.quiet = set(threads[: max(1, int(len(threads) * QUIET_SHARE))])
+        self.strikes: Counter[str] = Counter()
+        self.kills: list[tuple[float, str]] = []
+        """When which thread's worker was killed in a turn."""
+        self._choose = random.Random(seed)
+        self._disk = disk
+        self.over = False
+
+    async def live(self, thread: str) -> None:
+        """Turn after turn, whatever becomes of them."""
+        choose = random.Random(thread)
+        while not self.over:
+            text, words = SCRIPTS[0] if thread in self.quiet else choose.choice(SCRIPTS)
+            turn = self.server.begin(thread, text, words)
+            if await turn.ended == "refused":
+                await asyncio.sleep(0.2)
+            if choose.random() < 0.2:
+                await asyncio.sleep(choose.uniform(0, 4))  # long enough to fall asleep
+
+    async def strike(self, seconds: float) -> None:
+        kinds = [
+            *(self._kill,) * 6,
+            *(self._crash,) * 3,
+            *(self._stop,) * 3,
+            *(self._operator,) * 2,
+            self._poison,
+            self._zygote,
+            self._slow,
+        ]
+        if self._disk is not None:
+            kinds.append(self._fill)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            await asyncio.sleep(self._choose.uniform(0, 2 * PAUSE_S))
+            kind = self._choose.choice(kinds)
+            self.strikes[kind.__name__.strip("_")] += 1
+            with suppress(ProcessLookupError, RuntimeError, OSError):
+                await kind()
+        await self._release()
+
+    async def _rows(self) -> list[dict[str, object]]:
+        answer = await asyncio.get_running_loop().run_in_executor(None, self.server.operate, "ps")
+        return [row for row in answer["threads"] if row["thread"] not in self.quiet]
+
+    async def _signal(self, number: int) -> None:
+        rows = [row for row in await self._rows() if row["pid"]]
+        if rows:
+            row = self._choose.choice(rows)
+            if number == signal.SIGKILL and row["turn"]:
+                self.kills.append((time.monotonic(), str(row["turn"])))
+            os.kill(int(str(row["pid"])), number)
+
+    async def _kill(self) -> None:
+        await self._signal(signal.SIGKILL)
+
+    async def _crash(self) -> None:
+        await self._signal(signal.SIGSEGV)
+
+    async def _stop(self) -> None:
+        await self._signal(signal.SIGSTOP)
+
+    async def _operator(self) -> None:
+        rows = [row for row in await self._rows() if row["pid"]]
+        if rows:
+            await self._operate("kill", str(self._choose.choice(rows)["thread"]))
+
+    async def _operate(self, operation: str, thread: str) -> None:
+        def ask() -> None:
+            with suppress(Exception):  # it may have no worker just now
+                self.server.operate(operation, thread=thread)
+
+        await asyncio.get_running_loop().run_in_executor(None, ask)
+
+    async def _poison(self) -> None:
+        """Kill one thread's workers until nobody gives it another one."""
+        rows = await self._rows()
+        victim = self._choose.choice(rows)["thread"]
+        for _ in range(40):
+            row = next((row for row in await self._rows() if row["thread"] == victim), None)
+            if row is None or row["state"] == "quarantined":
+                break
+            if row["pid"]:
+                with suppress(ProcessLookupError):
+                    os.kill(int(str(row["pid"])), signal.SIGKILL)
+            await asyncio.sleep(0.05)
+        await self._release()
+
+    async def _release(self) -> None:
+        for row in await self._rows():
+            if row["state"] == "quarantined":
+                self.strikes["released"] += 1
+                await self._operate("quarantine", str(row["thread"]))
+
+    async def _zygote(self) -> None:
+        for pid in descendants(self.server.pid):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            name = Path(f"/proc/{pid}/comm").read_text()
+            if b"workers.zygote" in command and not name.startswith("bulkhead"):
+                os.kill(pid, signal.SIGKILL)
+
+    async def _slow(self) -> None:
+        self.server.readable.clear()
+        await asyncio.sleep(self._choose.uniform(0.5, 3))
+        self.server.readable.set()
+
+    async def _fill(self) -> None:
+        assert self._disk is not None
+        ballast = self._disk / "ballast"
+        with suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"\0" * (1 << 20))
+        await asyncio.sleep(self._choose.uniform(0.2, 1))
+        ballast.unlink()
+
+
+async def chaos(options: argparse.Namespace, disk: Path | None) -> int:
+    problems: list[str] = []
+    async with StressServer(*SWITCHES, home=disk) as server:
+        threads = [await server.start_thread() for _ in range(options.threads)]
+        run = Chaos(server, threads, options.seed, disk)
+        lives = [asyncio.create_task(run.live(thread)) for thread in threads]
+        try:
+            await run.strike(options.seconds)
+            run.over = True
+            if not await server.until(lambda: all(life.done() for life in lives), SETTLE_S):
+                problems.append("turns did not end")
+        except BrokenPromise as broken:
+            problems.append(str(broken))
+        run.over = True
+        turns = server.turns
+        problems += check(run, turns)
+        below = descendants(server.pid)
+        for pid in below:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)  # who was stopped while idle would hold up the end
+        errors = server.errors
+    left = [pid for pid in below if Path(f"/proc/{pid}").exists()]
+    if left:
+        problems.append(f"{len(left)} processes were left: {left[:5]}")
+    if "Traceback" in errors:
+        problems.append("the server wrote a traceback:\n" + errors[-2000:])
+    print(f"{options.threads} threads, {options.seconds:g} s, seed {options.seed}")
+    print("strikes:", ", ".join(f"{count} {kind}" for kind, count in run.strikes.most_common()))
+    statuses = Counter(turn.status or "lost" for turn in turns)
+    print("turns:", ", ".join(f"{count} {status}" for status, count in statuses.most_common()))
+    noticed = noticed_after(run, turns)
+    if noticed:
+        print(
+            f"kill to turn/completed: {percentile(noticed, 0.5) * 1000:.0f} ms median, "
+            f"{percentile(noticed, 0.99) * 1000:.0f} ms at p99, {len(noticed)} kills"
+        )
+    for problem in problems:
+        print("BROKEN:", problem)
+    print("every turn ended once, in order, and nothing was left" if not problems else "it does not hold")
+    return 1 if problems else 0
+
+
+def noticed_after(run: Chaos, turns: list[Turn]) -> list[float]:
+    by_id = {turn.id: turn for turn in turns}
+    return [
+        by_id[turn].ended_at - at
+        for at, turn in run.kills
+        if turn in by_id and by_id[turn].status == "failed" and by_id[turn].ended_at > at
+    ]
+
+
+def check(run: Chaos, turns: list[Turn]) -> list[str]:
+    problems = [
+        f"turn {turn.id or '?'} of thread {turn.thread} has not ended"
+        for turn in turns
+        if not turn.ended.done()
+    ]
+    for turn in turns:
+        if turn.thread in run.quiet and turn.status != "completed" and run.strikes["fill"] == 0:
+            problems.append(f"a quiet thread was touched: {turn.status} {turn.error}")
+        elif turn.status in ("failed", "refused") and not any(word in turn.error for word in EXPECTED):
+            problems.append(f"turn {turn.id} {turn.status}: {turn.error}")
+    return problems[:20]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--threads", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--full-disk", action="store_true", help="fill the home's file system now and then")
+    options = parser.parse_args()
+    if not options.full_disk:
+        return asyncio.run(chaos(options, None))
+    with tempfile.TemporaryDirectory(prefix="bh-disk-") as disk:
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", disk]
+        if subprocess.run(mount, check=False).returncode:
+            print("--full-disk needs the right to mount a file system", file=sys.stderr)
+            return 2
+        try:
+            return asyncio.run(chaos(options, Path(disk)))
+        finally:
+            subprocess.run(["umount", "-l", disk], check=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
