@@ -31,8 +31,8 @@ __all__ = [
     "record",
     "resolved",
     "rest_of_log",
-    "start_up_failure",
     "unheard",
+    "with_last_line",
 ]
 
 LAST_LINE_BYTES, LAST_LINE_CHARS = 4096, 200
@@ -69,9 +69,14 @@ def rest_of_log(path: str) -> bytes:
         return b""
 
 
-def start_up_failure(end: End, log_path: str) -> End:
-    """The end of a worker that never said a word, told with the last line it printed; blocks."""
-    if not end.counts or end.kind is EndKind.HUNG:
+def with_last_line(end: End, log_path: str, *, started: bool) -> End:
+    """The end of a worker that went by itself, told with the last line it printed; blocks.
+
+    `started`: whether it ever said a word. One that did not would fail the same way again.
+    """
+    if started and not end.exit_code:
+        return end
+    if end.kind not in (EndKind.CRASHED, EndKind.EXITED, EndKind.UNKNOWN):
         return end
     try:
         with open(log_path, "rb") as file:
@@ -81,7 +86,7 @@ def start_up_failure(end: End, log_path: str) -> End:
         lines = []
     told = [line.strip() for line in lines if line.strip()]
     detail = "" if not told or " bulkhead: " in told[-1] else told[-1][:LAST_LINE_CHARS]
-    return msgspec.structs.replace(end, kind=EndKind.STARTUP_FAILURE, detail=detail)
+    return msgspec.structs.replace(end, kind=end.kind if started else EndKind.STARTUP_FAILURE, detail=detail)
 
 
 def keep_stack(folder: str, pid: int) -> None:

@@ -230,10 +230,10 @@ class Supervisor:
             extra={"thread_id": thread.id, "epoch": incarnation.epoch, "pid": incarnation.handle.pid},
         )
         rest = await self._loop.run_in_executor(None, obituary.rest_of_log, incarnation.log_path)
-        if not incarnation.received and not rest:
-            end = await self._loop.run_in_executor(
-                None, obituary.start_up_failure, end, self.logs.path(thread.id)
-            )
+        started = bool(incarnation.received or rest)
+        end = await self._loop.run_in_executor(
+            None, partial(obituary.with_last_line, end, self.logs.path(thread.id), started=started)
+        )
         thread.last_end = end
         self.logs.note(thread.id, f"worker {incarnation.handle.pid} ended: {end}")
         self.journal.note(
@@ -273,9 +273,9 @@ class Supervisor:
         )
         try:
             await self._loop.run_in_executor(None, obituary.record, death)
-        except (OSError, RolloutError):
+        except (OSError, RolloutError) as error:
             # Clients are told all the same; a reader takes a turn without an end for interrupted.
-            log.exception("the end of turn %s could not be stored", thread.turn.id)
+            log.error("the end of turn %s could not be stored: %s", thread.turn.id, error)  # noqa: TRY400 - a full disk
         thread.turn = None
         thread.status = obituary.SYSTEM_ERROR
         for connection in thread.subscribers:
