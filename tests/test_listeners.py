@@ -259,6 +259,13 @@ def test_probes_and_pages(listen):
     assert get("/healthz") == get("/readyz") == 200
     assert get("/healthz", Origin="http://example.org") == 403
     assert get("/") in (400, 426)
+    assert get("/metrics", Origin="http://example.org") == 403
+    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=PATIENCE_S)
+    with contextlib.closing(connection):
+        connection.request("GET", "/metrics")
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Content-Type"].partition(";")[0]) == (200, "text/plain")
+        assert "bulkhead_loop_lag_seconds_count" in answer.read().decode()
     with pytest.raises(InvalidStatus) as refused:
         connect(running.ws, origin="http://example.org")
     assert refused.value.response.status_code == 403

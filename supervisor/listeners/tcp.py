@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
+from supervisor.exposition import render
 from supervisor.listeners.accept import Acceptor
 from supervisor.listeners.address import ListenError, WebSocketPort
 from supervisor.listeners.bearer import Bearer
@@ -31,6 +32,7 @@ class WebSocketListener:
         self.address = WebSocketPort(address.host, listening.getsockname()[1])
         self.url = str(self.address)
         self._bearer = bearer
+        self._front = front
         self._clients = Clients(front, "ws")
         self._acceptor = Acceptor(listening, self._welcome)
 
@@ -38,7 +40,9 @@ class WebSocketListener:
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # A client whose machine is gone says nothing: the kernel finds out.
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        protocol = await shake_hands(peer, b"", self._bearer, full=self._clients.full)
+        protocol = await shake_hands(
+            peer, b"", self._bearer, lambda: render(self._front), full=self._clients.full
+        )
         if protocol is None:
             return False
         self._clients.admit(WebSocketChannel(peer, protocol))

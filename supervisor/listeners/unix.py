@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from supervisor.channel import LineChannel
+from supervisor.exposition import render
 from supervisor.listeners.accept import Acceptor
 from supervisor.listeners.address import ListenError
 from supervisor.listeners.clients import Clients
@@ -37,6 +38,7 @@ class UnixListener:
     def __init__(self, front: Front, path: str) -> None:
         self.url = f"unix://{path}"
         self._path = path
+        self._front = front
         self._clients = Clients(front, "unix")
         listening = _bind(path)
         self._identity = os.stat(path).st_ino
@@ -47,7 +49,9 @@ class UnixListener:
         if not first:
             return False
         if first.startswith(HTTP_START):
-            protocol = await shake_hands(peer, first, None, full=self._clients.full)
+            protocol = await shake_hands(
+                peer, first, None, lambda: render(self._front), full=self._clients.full
+            )
             if protocol is None:
                 return False
             self._clients.admit(WebSocketChannel(peer, protocol))
