@@ -227,7 +227,12 @@ class Supervisor:
         log.info(
             "worker ended: %s",
             end,
-            extra={"thread_id": thread.id, "epoch": incarnation.epoch, "pid": incarnation.handle.pid},
+            extra={
+                "thread_id": thread.id,
+                "turn": thread.turn.id if thread.turn else "",
+                "epoch": incarnation.epoch,
+                "pid": incarnation.handle.pid,
+            },
         )
         rest = await self._loop.run_in_executor(None, obituary.rest_of_log, incarnation.log_path)
         started = bool(incarnation.received or rest)
