@@ -19,7 +19,8 @@ class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     file beside the recordings' folder, whose paths become live ones; `git` makes the project a repository with one
     commit; `env` adds to the environment; `leaves` are absolute paths that the commands
     of the recording create and which are removed. `after` names the recordings whose home this one continues.
-    `skip` is a reason not to replay it at all. In `top` and `config`, {python}, {home} and {recordings} stand for
+    `issuer` runs the issuer and backend that it was recorded with (`authmock.py` beside `mock.py`); its address is
+    {issuer} in `top`, `config` and `env`. `skip` is a reason not to replay it at all. In `top` and `config`, {python}, {home} and {recordings} stand for
     this interpreter, the user's home and the folder of the recording.
     """
 
@@ -34,6 +35,7 @@ class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     env: dict[str, str] = {}
     leaves: list[str] = []
     after: list[str] = []
+    issuer: bool = False
     skip: str = ""
 
 

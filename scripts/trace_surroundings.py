@@ -46,14 +46,22 @@ class Surroundings:
         (self.user_home / ".codex").mkdir()
         (self.user_home / "work").mkdir()
         self.names = Names(self.user_home)
+        self._tools = tools
         self._port = _free_port()
-        self._model = subprocess.Popen(
-            [sys.executable, str(tools / "mock.py"), str(self._port), str(self.user_home / "model")],
+        self._issuer_port = _free_port()
+        self._helpers: list[subprocess.Popen[bytes]] = []
+        self._run("mock.py", self._port, "model")
+
+    def _run(self, program: str, port: int, record: str) -> None:
+        """Start one of the tools that the recordings were made with."""
+        helper = subprocess.Popen(
+            [sys.executable, str(self._tools / program), str(port), str(self.user_home / record)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        self._helpers.append(helper)
         try:
-            _await_port(self._port)
+            _await_port(port)
         except OSError:
             self.close()
             raise
@@ -69,14 +77,20 @@ class Surroundings:
             "{python}": sys.executable,
             "{recordings}": str(recordings),
             "{home}": str(self.user_home),
+            "{issuer}": f"http://127.0.0.1:{self._issuer_port}",
         }
+        if any(setup.issuer for setup in setups):
+            self._run("authmock.py", self._issuer_port, "issuer.log")
         text = CONFIG
         for placeholder, value in values.items():
             text = text.replace(placeholder, value)
         (self.user_home / ".codex" / "config.toml").write_text(text)
         extra: dict[str, str] = {}
         for setup in setups:
-            extra |= {name: value.replace("{home}", str(self.user_home)) for name, value in setup.env.items()}
+            for name, value in setup.env.items():
+                extra[name] = value.replace("{home}", values["{home}"]).replace(
+                    "{issuer}", values["{issuer}"]
+                )
             for name, content in setup.files.items():
                 encoded = content.removeprefix("base64:")
                 data = content.encode() if encoded is content else base64.b64decode(encoded)
@@ -102,8 +116,9 @@ class Surroundings:
         return target
 
     def close(self) -> None:
-        self._model.kill()
-        self._model.wait()
+        for helper in self._helpers:
+            helper.kill()
+            helper.wait()
         shutil.rmtree(self.user_home, ignore_errors=True)
 
 
