@@ -22,6 +22,7 @@ from config.settings import (
     settings_of,
 )
 from config.trust import TrustLevel, trust_of
+from protocol.forks import ThreadForkParams
 from protocol.policy import (
     ApprovalPolicy,
     ReadOnly,
@@ -65,8 +66,8 @@ class ThreadOverrides(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: str | None = None
 
     @classmethod
-    def of(cls, params: ThreadStartParams | ThreadResumeParams) -> ThreadOverrides:
-        return cls(**{name: getattr(params, name) for name in cls.__struct_fields__})
+    def of(cls, params: ThreadStartParams | ThreadResumeParams | ThreadForkParams) -> ThreadOverrides:
+        return cls(**{name: getattr(params, name, None) for name in cls.__struct_fields__})
 
 
 class ThreadSettings(msgspec.Struct, frozen=True, kw_only=True):

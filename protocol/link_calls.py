@@ -12,8 +12,10 @@ __all__ = [
     "AuthorizeCall",
     "OfferedCall",
     "OfferedModels",
+    "OnlyLook",
     "StreamEnded",
     "Throttled",
+    "UnusedSource",
 ]
 
 OFFERED_MODELS = "models/offered"
@@ -78,3 +80,15 @@ class OfferedModels(Wire, kw_only=True):
 
     ids: list[str] = []
     problem: str | None = None
+
+
+class OnlyLook(msgspec.Struct, kw_only=True):
+    """The front's part of `thread/delete`: first it asks what is in the way, while the thread is still loaded."""
+
+    only_look: bool = False
+
+
+class UnusedSource(msgspec.Struct, kw_only=True):
+    """The front's part of `thread/fork` where the source is loaded and has no rollout: how that thread was started."""
+
+    started: msgspec.Raw = msgspec.Raw(b"null")

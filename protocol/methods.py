@@ -31,13 +31,17 @@ from protocol import (
     feedback,
     file_search,
     files,
+    forks,
     git,
+    history,
     inventory,
     models,
     notifications,
     providers,
+    receipts,
     session,
     skills,
+    thread_list,
     threads,
     turns,
 )
@@ -79,6 +83,8 @@ class Method(msgspec.Struct, frozen=True):
     experimental: bool = False
     hazardous: bool = False
     """Runs or changes what the client names on this machine: no test may make such params up."""
+    stored: bool = False
+    """Of a worker's methods: the catalog answers while the thread is not loaded."""
 
 
 class Notification(msgspec.Struct, frozen=True):
@@ -103,16 +109,81 @@ _METHODS = (
     # threads
     Method("thread/start", threads.ThreadStartParams, threads.ThreadStartResponse, _WORKER, Order.NEW_THREAD),
     Method("thread/resume", threads.ThreadResumeParams, threads.ThreadResumeResponse, _WORKER, _THREAD),
-    Method("thread/read", threads.ThreadReadParams, threads.ThreadReadResponse, _WORKER, _THREAD),
-    Method("thread/list", threads.ThreadListParams, threads.ThreadListResponse, _CATALOG, _NONE),
+    Method("thread/fork", forks.ThreadForkParams, forks.ThreadForkResponse, _WORKER, Order.NEW_THREAD),
+    Method("thread/revert", forks.ThreadRevertParams, forks.ThreadRevertResponse, _WORKER, _THREAD),
+    Method("thread/delete", threads.ThreadDeleteParams, threads.ThreadDeleteResponse, _FRONT, _THREAD),
     Method(
-        "thread/loaded/list", threads.ThreadLoadedListParams, threads.ThreadLoadedListResponse, _FRONT, _NONE
+        "thread/read", threads.ThreadReadParams, threads.ThreadReadResponse, _WORKER, _THREAD, stored=True
+    ),
+    Method(
+        "thread/turns/list",
+        history.ThreadTurnsListParams,
+        history.ThreadTurnsListResponse,
+        _WORKER,
+        _THREAD,
+        stored=True,
+    ),
+    Method(
+        "thread/items/list",
+        history.ThreadItemsListParams,
+        history.ThreadItemsListResponse,
+        _WORKER,
+        _THREAD,
+        stored=True,
+    ),
+    Method(
+        "thread/items/read",
+        history.ThreadItemsReadParams,
+        history.ThreadItemsReadResponse,
+        _WORKER,
+        _THREAD,
+        experimental=True,
+        stored=True,
+    ),
+    Method("thread/list", thread_list.ThreadListParams, thread_list.ThreadListResponse, _CATALOG, _NONE),
+    Method(
+        "thread/search",
+        thread_list.ThreadSearchParams,
+        thread_list.ThreadSearchResponse,
+        _CATALOG,
+        _NONE,
+        experimental=True,
+    ),
+    Method(
+        "thread/loaded/list",
+        thread_list.ThreadLoadedListParams,
+        thread_list.ThreadLoadedListResponse,
+        _FRONT,
+        _NONE,
+    ),
+    Method(
+        "thread/unsubscribe",
+        threads.ThreadUnsubscribeParams,
+        threads.ThreadUnsubscribeResponse,
+        _FRONT,
+        _THREAD,
+    ),
+    Method(
+        "thread/metadata/update",
+        threads.ThreadMetadataUpdateParams,
+        threads.ThreadMetadataUpdateResponse,
+        _FRONT,
+        _THREAD,
     ),
     Method("thread/archive", threads.ThreadArchiveParams, threads.ThreadArchiveResponse, _FRONT, _THREAD),
     Method(
         "thread/unarchive", threads.ThreadUnarchiveParams, threads.ThreadUnarchiveResponse, _FRONT, _THREAD
     ),
     Method("thread/name/set", threads.ThreadSetNameParams, threads.ThreadSetNameResponse, _FRONT, _THREAD),
+    Method(
+        "thread/readState/update",
+        receipts.ThreadReadStateUpdateParams,
+        receipts.ThreadReadStateUpdateResponse,
+        _WORKER,
+        _THREAD,
+        experimental=True,
+        stored=True,
+    ),
     # turns
     Method("turn/start", turns.TurnStartParams, turns.TurnStartResponse, _WORKER, _THREAD),
     Method("turn/steer", turns.TurnSteerParams, turns.TurnSteerResponse, _WORKER, _THREAD),
@@ -308,7 +379,10 @@ _NOTIFICATIONS = (
     Notification("thread/started", _n.ThreadStarted),
     Notification("thread/status/changed", _n.ThreadStatusChanged),
     Notification("thread/name/updated", _n.ThreadNamed),
+    Notification("thread/readState/changed", receipts.ThreadReadStateChanged, experimental=True),
     Notification("thread/archived", _n.ThreadReference),
+    Notification("thread/deleted", _n.ThreadReference),
+    Notification("thread/reverted", _n.ThreadReference),
     Notification("thread/unarchived", _n.ThreadReference),
     Notification("thread/closed", _n.ThreadReference),
     Notification("thread/goal/cleared", _n.ThreadReference),

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from protocol.base import Params, Wire
+from protocol.base import UNSET, Absent, Params, Wire
+from protocol.history import InitialTurnsPage, TurnsPage
 from protocol.policy import ApprovalPolicy, SandboxMode, SandboxPolicy
+from protocol.receipts import ThreadReadState
 from protocol.turns import CollaborationMode, Turn
 
 __all__ = [
     "ActiveStatus",
     "GitInfo",
+    "GitInfoUpdate",
+    "HistoryMode",
     "IdleStatus",
     "NotLoadedStatus",
     "SystemErrorStatus",
     "Thread",
     "ThreadArchiveParams",
     "ThreadArchiveResponse",
-    "ThreadListParams",
-    "ThreadListResponse",
-    "ThreadLoadedListParams",
-    "ThreadLoadedListResponse",
+    "ThreadDeleteParams",
+    "ThreadDeleteResponse",
+    "ThreadMetadataUpdateParams",
+    "ThreadMetadataUpdateResponse",
     "ThreadReadParams",
     "ThreadReadResponse",
     "ThreadResumeParams",
@@ -34,22 +38,13 @@ __all__ = [
     "ThreadStatus",
     "ThreadUnarchiveParams",
     "ThreadUnarchiveResponse",
+    "ThreadUnsubscribeParams",
+    "ThreadUnsubscribeResponse",
 ]
 
 ApprovalsReviewer = Literal["user", "auto_review", "guardian_subagent"]
-ThreadSourceKind = Literal[
-    "cli",
-    "vscode",
-    "exec",
-    "appServer",
-    "subAgent",
-    "subAgentReview",
-    "subAgentCompact",
-    "subAgentThreadSpawn",
-    "subAgentOther",
-    "unknown",
-]
 Personality = Literal["none", "friendly", "pragmatic"]
+HistoryMode = Literal["legacy", "paginated"]
 
 
 class NotLoadedStatus(Wire, kw_only=True, tag_field="type", tag="notLoaded"):
@@ -98,7 +93,7 @@ class Thread(Wire, kw_only=True):
     section: Any = None
     section_entered_at: int | None = None
     project_id: str | None = None
-    history_mode: Literal["legacy", "paginated"] = "paginated"
+    history_mode: HistoryMode = "paginated"
     model_provider: str
     model: str | None = None
     reasoning_effort: str | None = None
@@ -130,19 +125,51 @@ class PermissionProfile(Wire, kw_only=True):
 
 
 class ThreadStartParams(Params, kw_only=True):
+    """`environments`, `dynamic_tools` and the capability roots are those of the peer's own hosts."""
+
+    EXPERIMENTAL: ClassVar = frozenset(
+        (
+            "allow_provider_model_fallback",
+            "daybreak_enabled",
+            "dynamic_tools",
+            "environments",
+            "experimental_raw_events",
+            "history_mode",
+            "mock_experimental_field",
+            "multi_agent_mode",
+            "permissions",
+            "project_id",
+            "runtime_workspace_roots",
+            "selected_capability_roots",
+        )
+    )
+
+    allow_provider_model_fallback: bool = False
     approval_policy: ApprovalPolicy | None = None
     approvals_reviewer: ApprovalsReviewer | None = None
     base_instructions: str | None = None
     config: dict[str, Any] | None = None
     cwd: str | None = None
+    daybreak_enabled: bool | None = None
     developer_instructions: str | None = None
+    dynamic_tools: list[Any] | None = None
+    environments: list[Any] | None = None
     ephemeral: bool | None = None
+    experimental_raw_events: bool = False
+    history_mode: HistoryMode | None = None
+    mock_experimental_field: str | None = None
     model: str | None = None
     model_provider: str | None = None
+    multi_agent_mode: str | None = None
+    permissions: str | None = None
     personality: Personality | None = None
+    project_id: str | None = None
+    runtime_workspace_roots: list[str] | None = None
     sandbox: SandboxMode | None = None
+    selected_capability_roots: list[Any] | None = None
     service_name: str | None = None
     service_tier: str | None = None
+    session_start_source: Literal["startup", "clear"] | None = None
     thread_source: str | None = None
 
 
@@ -164,6 +191,12 @@ class ThreadStartResponse(Wire, kw_only=True):
 
 
 class ThreadResumeParams(Params, kw_only=True):
+    """`history`: model items to begin a new thread with. `path`: the rollout, which then counts and not the id."""
+
+    EXPERIMENTAL: ClassVar = frozenset(
+        ("history", "initial_turns_page", "path", "permissions", "runtime_workspace_roots")
+    )
+
     thread_id: str
     approval_policy: ApprovalPolicy | None = None
     approvals_reviewer: ApprovalsReviewer | None = None
@@ -172,16 +205,21 @@ class ThreadResumeParams(Params, kw_only=True):
     cwd: str | None = None
     developer_instructions: str | None = None
     exclude_turns: bool = False
+    history: list[msgspec.Raw] | None = None
+    initial_turns_page: InitialTurnsPage | None = None
     model: str | None = None
     model_provider: str | None = None
+    path: str | None = None
+    permissions: str | None = None
     personality: Personality | None = None
+    runtime_workspace_roots: list[str] | None = None
     sandbox: SandboxMode | None = None
     service_tier: str | None = None
 
 
 class ThreadResumeResponse(ThreadStartResponse, kw_only=True):
     collaboration_mode: CollaborationMode | None = None
-    initial_turns_page: Any = None
+    initial_turns_page: TurnsPage | None = None
     turns_backwards_cursor: str | None = None
     items_backwards_cursor: str | None = None
 
@@ -193,40 +231,7 @@ class ThreadReadParams(Params, kw_only=True):
 
 class ThreadReadResponse(Wire, kw_only=True):
     thread: Thread
-    read_state: Any = None
-
-
-class ThreadListParams(Params, kw_only=True):
-    archived: bool | None = None
-    cursor: str | None = None
-    cwd: str | list[str] | None = None
-    excluded_thread_ids: list[str] | None = None
-    limit: int | None = None
-    model_providers: list[str] | None = None
-    originators: list[str] | None = None
-    search_term: str | None = None
-    section_id: str | None = None
-    sort_direction: Literal["asc", "desc"] | None = None
-    sort_key: Literal["created_at", "updated_at", "recency_at", "section_position"] | None = None
-    source_kinds: list[ThreadSourceKind] | None = None
-    use_state_db_only: bool = False
-
-
-class ThreadListResponse(Wire, kw_only=True):
-    data: list[Thread]
-    read_states: dict[str, Any] = {}
-    next_cursor: str | None = None
-    backwards_cursor: str | None = None
-
-
-class ThreadLoadedListParams(Params, kw_only=True):
-    cursor: str | None = None
-    limit: int | None = None
-
-
-class ThreadLoadedListResponse(Wire, kw_only=True):
-    data: list[str]
-    next_cursor: str | None = None
+    read_state: ThreadReadState | None = None
 
 
 class ThreadArchiveParams(Params, kw_only=True):
@@ -254,5 +259,38 @@ class ThreadSetNameResponse(Wire, kw_only=True):
     pass
 
 
-def status_line(status: ThreadStatus) -> bytes:
-    return msgspec.json.encode(status)
+class ThreadDeleteParams(Params, kw_only=True):
+    thread_id: str
+
+
+class ThreadDeleteResponse(Wire, kw_only=True):
+    pass
+
+
+class ThreadUnsubscribeParams(Params, kw_only=True):
+    thread_id: str
+
+
+class ThreadUnsubscribeResponse(Wire, kw_only=True):
+    status: Literal["notLoaded", "notSubscribed", "unsubscribed"]
+
+
+class GitInfoUpdate(Params, kw_only=True):
+    """What is not set stays as it is, null takes it away."""
+
+    sha: str | Absent | None = UNSET
+    branch: str | Absent | None = UNSET
+    origin_url: str | Absent | None = UNSET
+
+
+class ThreadMetadataUpdateParams(Params, kw_only=True):
+    EXPERIMENTAL: ClassVar = frozenset(("daybreak_enabled", "project_id"))
+
+    thread_id: str
+    daybreak_enabled: bool | None = None
+    git_info: GitInfoUpdate | None = None
+    project_id: str | None = None
+
+
+class ThreadMetadataUpdateResponse(Wire, kw_only=True):
+    thread: Thread

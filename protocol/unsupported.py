@@ -189,10 +189,8 @@ GROUPS = (
         experimental=(
             "thread/decrement_elicitation",
             "thread/increment_elicitation",
-            "thread/items/read",
             "thread/prediction/request",
             "thread/prepareApprovedPlan",
-            "thread/readState/update",
             "thread/sample",
             "thread/sample/cancel",
             "thread/searchOccurrences",

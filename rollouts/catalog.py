@@ -2,51 +2,55 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from protocol.receipts import ThreadReadState
+from protocol.thread_list import (
+    ThreadListParams,
+    ThreadListResponse,
+    ThreadSearchParams,
+    ThreadSearchResponse,
+    ThreadSearchResult,
+)
 from protocol.threads import (
     Environment,
     GitInfo,
     NotLoadedStatus,
     Thread,
-    ThreadListParams,
-    ThreadListResponse,
     ThreadStatus,
 )
 from protocol.turns import Turn
 from rollouts import archive
-from rollouts.cursor import backwards_cursor, next_cursor, parse_cursor
-from rollouts.errors import InvalidListParams, InvalidThreadId, RolloutNotFound
+from rollouts.cursor import backwards_cursor, next_cursor
+from rollouts.errors import InvalidListParams, RolloutDamaged, RolloutNotFound, StillReferenced
+from rollouts.filters import Filters
 from rollouts.heads import read_summary
 from rollouts.ids import canonical_id
 from rollouts.index import Row, ThreadIndex
 from rollouts.layout import Home, parse_name
+from rollouts.lock import WriterLock
 from rollouts.names import Names
-from rollouts.reader import read_history
+from rollouts.notes import Note, Notes
+from rollouts.pages import Pager
+from rollouts.receipts import Receipts
+from rollouts.recent import RecentTurns
+from rollouts.search import Needle
 
 __all__ = ["Catalog"]
 
 _DEFAULT_LIMIT = 25
 _MAX_LIMIT = 100
-_INTERACTIVE = ("cli", "vscode")
-_SOURCE_KINDS = (
-    "cli",
-    "vscode",
-    "exec",
-    "appServer",
-    "subAgent",
-    "subAgentReview",
-    "subAgentCompact",
-    "subAgentThreadSpawn",
-    "subAgentOther",
-    "unknown",
-)
-_SORT_COLUMNS = {"created_at": "created_ms", "updated_at": "updated_ms", "recency_at": "recency_ms"}
+_SORT_COLUMNS = {
+    "created_at": "created_ms",
+    "updated_at": "updated_ms",
+    "recency_at": "recency_ms",
+    "section_position": "created_ms",  # of threads in a section, of which there are none
+}
 
 
 class Catalog:
@@ -59,6 +63,9 @@ class Catalog:
         self.home = Home(root)
         self.names = Names(self.home)
         self.index = ThreadIndex(self.home, self.names)
+        self.notes = Notes(self.home)
+        self.receipts = Receipts(self.home)
+        self._recent = RecentTurns()
 
     def close(self) -> None:
         self.index.close()
@@ -73,22 +80,24 @@ class Catalog:
             OSError, sqlite3.Error
         """
         direction = params.sort_direction or "desc"
-        if params.sort_key == "section_position":
+        if params.sort_key == "section_position" and params.section_id is None:
             raise InvalidListParams("section-position sorting requires a section filter")
         column = _SORT_COLUMNS[params.sort_key or "created_at"]
-        conditions, arguments = _conditions(params, column, direction)
-        if params.section_id is not None:  # no thread is ever put into a section here
-            return ThreadListResponse(data=[])
-        limit = min(max(_DEFAULT_LIMIT if params.limit is None else params.limit, 1), _MAX_LIMIT)
+        filters = Filters(params, column, direction)
+        limit = _page_size(params.limit)
         if not params.use_state_db_only:
             self.index.refresh()
         order = f"{column} {direction}, thread_id {direction}"
-        rows = self.index.query(" AND ".join(conditions), arguments, order, limit + 1)
+        rows = self.index.query(filters.where, filters.arguments, order, limit + 1)
         page, more = rows[:limit], len(rows) > limit
         if not page:
             return ThreadListResponse(data=[])
         return ThreadListResponse(
-            data=[self._thread(row, loaded or {}) for row in page],
+            # As the peer: only a thread that is read by itself tells what it was forked from.
+            data=[
+                msgspec.structs.replace(self._thread(row, loaded or {}), forked_from_id=None) for row in page
+            ],
+            read_states=self._read_states(page),
             next_cursor=next_cursor(_sort_value(page[-1], column), page[-1].summary.thread_id)
             if more
             else None,
@@ -105,10 +114,105 @@ class Catalog:
             RolloutNotFound: `thread not loaded: X`.
             RolloutDamaged, OSError
         """
+        return self._read(self._present(thread_id), include_turns, loaded or {})
+
+    def pager(self, thread_id: str) -> tuple[Pager, bool]:
+        """The pages of a thread's turns, archived or not, and whether it is a paginated one. Raises as `read`."""
+        thread_id = canonical_id(thread_id)
+        stored = self._recent.get(self._present(thread_id))
+        return Pager(thread_id, stored.turns, stored.positions, paginated=stored.paginated), stored.paginated
+
+    def annotate(
+        self, thread_id: str, change: Mapping[str, Any], loaded: Mapping[str, ThreadStatus]
+    ) -> Thread:
+        """Changes fields of a thread's `Note`.
+
+        Raises:
+            InvalidThreadId, OSError
+            RolloutNotFound: `no rollout found for thread id X`.
+        """
+        thread_id = canonical_id(thread_id)
+        try:
+            path = self._present(thread_id)
+        except RolloutNotFound:
+            raise RolloutNotFound(f"no rollout found for thread id {thread_id}") from None
+        self.notes.put(thread_id, msgspec.structs.replace(self.notes.get(thread_id), **change))
+        return self._read(path, include_turns=False, loaded=loaded)
+
+    def search(
+        self, params: ThreadSearchParams, loaded: Mapping[str, ThreadStatus] | None = None
+    ) -> ThreadSearchResponse:
+        """Threads in which the term was said, in the order of a list.
+
+        Raises:
+            InvalidListParams: with the peer's text.
+            OSError, sqlite3.Error
+        """
+        if not params.search_term:
+            raise InvalidListParams("thread/search requires a non-empty searchTerm")
+        direction = params.sort_direction or "desc"
+        column = _SORT_COLUMNS[params.sort_key or "created_at"]
+        filters, needle, limit = (
+            Filters(params, column, direction),
+            Needle(params.search_term),
+            _page_size(params.limit),
+        )
+        self.index.refresh()
+        order = f"{column} {direction}, thread_id {direction}"
+        found: list[tuple[Row, str]] = []
+        for row in self.index.query(filters.where, filters.arguments, order, -1):
+            with suppress(OSError, RolloutDamaged):
+                snippet = needle.snippet(Path(row.path))
+                if snippet is not None:
+                    found.append((row, snippet))
+            if len(found) > limit:
+                break
+        page, more = found[:limit], len(found) > limit
+        if not page:
+            return ThreadSearchResponse(data=[])
+        last = page[-1][0]
+        return ThreadSearchResponse(
+            data=[
+                ThreadSearchResult(thread=self._thread(row, loaded or {}), snippet=text) for row, text in page
+            ],
+            next_cursor=next_cursor(_sort_value(last, column), last.summary.thread_id) if more else None,
+            backwards_cursor=backwards_cursor(_sort_value(page[0][0], column), direction),
+        )
+
+    def delete(self, thread_id: str, *, only_look: bool = False) -> None:
+        """Takes a thread away for good, archived or not; with `only_look` says only what would be in the way.
+
+        Raises:
+            InvalidThreadId, WriterBusy, OSError
+            RolloutNotFound: `no rollout found for thread id X`.
+            StillReferenced: another thread was forked from it.
+        """
+        thread_id = canonical_id(thread_id)
+        segments = [
+            path for archived in (False, True) for path in self.home.segments(thread_id, archived=archived)
+        ]
+        if not segments:
+            raise RolloutNotFound(f"no rollout found for thread id {thread_id}")
+        self.index.refresh()
+        names = [name for path in segments if (name := parse_name(path.name))]
+        if self.index.builds_on([name.segment_id for name in names], other_than=thread_id):
+            raise StillReferenced(thread_id)
+        if only_look:
+            return
+        with WriterLock(self.home, thread_id):
+            for path in reversed(segments):  # its present first: what is left after a crash is an older state
+                path.unlink(missing_ok=True)
+        self.notes.drop(thread_id)
+        self.receipts.drop(thread_id)
+
+    def _read_states(self, rows: Sequence[Row]) -> dict[str, ThreadReadState]:
+        return {row.summary.thread_id: self.receipts.get(row.summary.thread_id) for row in rows}
+
+    def _present(self, thread_id: str) -> Path:
         thread_id = canonical_id(thread_id)
         for archived in (False, True):
             if segments := self.home.segments(thread_id, archived=archived):
-                return self._read(segments[-1], include_turns, loaded or {})
+                return segments[-1]
         raise RolloutNotFound(f"thread not loaded: {thread_id}")
 
     def archive(self, thread_id: str) -> None:
@@ -143,12 +247,13 @@ class Catalog:
         self.names.refresh()
         updated_ms = stat.st_mtime_ns // 1_000_000
         recency_ms = updated_ms if summary.recency_ms is None else summary.recency_ms
-        turns = read_history(path).turns if include_turns else ()
+        turns = self._recent.get(path).turns if include_turns else ()
         return self._thread(Row(str(path), False, updated_ms, recency_ms, summary), loaded, turns)
 
     def _thread(self, row: Row, loaded: Mapping[str, ThreadStatus], turns: Sequence[Turn] = ()) -> Thread:
         known = row.summary
         status = loaded.get(known.thread_id)
+        note: Note = self.notes.get(known.thread_id)
         environment = Environment(environment_id="local", cwd=known.cwd, runtime_workspace_roots=[known.cwd])
         return Thread(
             id=known.thread_id,
@@ -173,62 +278,18 @@ class Catalog:
             thread_source=known.thread_source,
             agent_nickname=known.agent_nickname,
             agent_role=known.agent_role,
-            git_info=msgspec.convert(known.git, GitInfo) if known.git else None,
+            git_info=note.git_info(msgspec.convert(known.git, GitInfo) if known.git else None),
             name=self.names.get(known.thread_id),
+            daybreak_enabled=note.daybreak_enabled,
             turns=[*turns],
         )
+
+
+def _page_size(limit: int | None) -> int:
+    return min(max(_DEFAULT_LIMIT if limit is None else limit, 1), _MAX_LIMIT)
 
 
 def _sort_value(row: Row, column: str) -> int:
     if column == "created_ms":
         return row.summary.created_ms
     return row.updated_ms if column == "updated_ms" else row.recency_ms
-
-
-def _conditions(params: ThreadListParams, column: str, direction: str) -> tuple[list[str], list[Any]]:
-    archived = bool(params.archived)
-    conditions, arguments = ["archived = ?"], list[Any]([archived])
-    if not archived:
-        conditions.append("preview <> ''")  # a thread is listed once it has been talked to
-    if params.originators:
-        raise InvalidListParams("originator filtering is not supported by the local app-server")
-    if params.model_providers:
-        _among("provider", params.model_providers, conditions, arguments)
-    if params.cwd is not None:
-        wanted = [params.cwd] if isinstance(params.cwd, str) else params.cwd
-        _among("cwd", [os.path.abspath(cwd) for cwd in wanted], conditions, arguments)
-    for kind in params.source_kinds or []:
-        if kind not in _SOURCE_KINDS:
-            choices = ", ".join(f"`{known}`" for known in _SOURCE_KINDS)
-            raise InvalidListParams(f"Invalid request: unknown variant `{kind}`, expected one of {choices}")
-    kinds = list(params.source_kinds or _INTERACTIVE)
-    if "subAgent" in kinds:
-        kinds += [kind for kind in _SOURCE_KINDS if kind.startswith("subAgent")]
-    _among("source_kind", kinds, conditions, arguments)
-    if params.excluded_thread_ids:
-        try:
-            excluded = [canonical_id(text) for text in params.excluded_thread_ids]
-        except InvalidThreadId as error:
-            raise InvalidListParams(f"invalid excluded thread id: {error}") from None
-        _among("thread_id", excluded, conditions, arguments, operator="NOT IN")
-    if params.search_term:
-        conditions.append("(instr(preview, ?) OR instr(ifnull(name, ''), ?))")
-        arguments += [params.search_term] * 2
-    if params.cursor is not None:
-        cursor, sign = parse_cursor(params.cursor), "<" if direction == "desc" else ">"
-        if cursor.thread_id is None:
-            conditions.append(f"{column} {sign} ?")
-            arguments.append(cursor.ms)
-        else:
-            conditions.append(f"({column}, thread_id) {sign} (?, ?)")
-            arguments += [cursor.ms, cursor.thread_id]
-    return conditions, arguments
-
-
-def _among(
-    column: str, values: list[str], conditions: list[str], arguments: list[Any], operator: str = "IN"
-) -> None:
-    # One JSON array: a list of any length is one argument.
-    choice = "(SELECT value FROM json_each(?))"
-    conditions.append(f"{column} {operator} {choice}")
-    arguments.append(msgspec.json.encode(values).decode())

@@ -11,6 +11,7 @@ import msgspec
 
 from protocol.items import ThreadItem
 from protocol.policy import ApprovalPolicy, SandboxPolicy
+from protocol.threads import HistoryMode
 from protocol.turns import TurnError
 from rollouts.ids import new_id
 from rollouts.lines import Entry, SessionMeta, TaskComplete, TokenInfo, TurnAborted, TurnContext, timestamp
@@ -48,8 +49,12 @@ def new_meta(
     model: str,
     base_instructions: str,
     source: Any = "vscode",
+    custom_instructions: bool = False,
+    history_mode: HistoryMode = "paginated",
+    thread_source: str | None = None,
 ) -> SessionMeta:
     """The first line of a new thread. Without base instructions and a window id the peer takes it for damaged."""
+    provenance = {"type": "custom"} if custom_instructions else {"type": "model", "model": model}
     return SessionMeta(
         account_scoped=True,
         session_id=thread_id,
@@ -61,8 +66,9 @@ def new_meta(
         cli_version=cli_version,
         source=source,
         model_provider=model_provider,
-        base_instructions={"text": base_instructions, "provenance": {"type": "model", "model": model}},
-        history_mode="paginated",
+        thread_source=thread_source,
+        base_instructions={"text": base_instructions, "provenance": provenance},
+        history_mode=history_mode,
         context_window={"window_id": new_id()},
     )
 
@@ -102,6 +108,7 @@ def turn_settings(
     effort: str | None = None,
     summary: str = "auto",
     mode: str = "default",
+    service_tier: str | None = None,
 ) -> list[Entry]:
     """What holds for a turn, in the two lines the peer has for it: it takes the sandbox from the second one."""
     profile = permission_profile(sandbox, cwd)
@@ -134,6 +141,8 @@ def turn_settings(
         "collaboration_mode": collaboration,
         "disabled_plugin_ids": [],
     }
+    if service_tier is not None:
+        settings["service_tier"] = service_tier
     applied = {"type": "thread_settings_applied", "thread_id": thread_id, "thread_settings": settings}
     return [Entry("turn_context", context), Entry("event_msg", applied)]
 

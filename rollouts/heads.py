@@ -9,12 +9,13 @@ from typing import Any
 
 import msgspec
 
+from protocol.threads import GitInfo
 from rollouts.ids import id_time_ms
 from rollouts.items import content_of
 from rollouts.layout import RolloutName
-from rollouts.lines import SessionMeta, TaskStarted, TurnContext, decode_as, decode_line
+from rollouts.lines import SessionMeta, SettingsApplied, TaskStarted, TurnContext, decode_as, decode_line
 
-__all__ = ["Summary", "read_summary"]
+__all__ = ["Summary", "read_summary", "wire_git", "wire_source"]
 
 # A head of the peer holds its base instructions, skills and world state before the first user message: 30 to 60 KB.
 _HEAD = 1 << 16
@@ -34,7 +35,10 @@ _SUBAGENT_KINDS = {
 
 
 class Summary(msgspec.Struct, kw_only=True):
-    """`source`: in wire form. `source_kind`: the word `sourceKinds` filters by. `recency_ms`: None if not known."""
+    """`source`: in wire form. `source_kind`: the word `sourceKinds` filters by. `recency_ms`: None if not known.
+
+    `base`: the segment that the file goes on from.
+    """
 
     thread_id: str
     created_ms: int
@@ -56,6 +60,7 @@ class Summary(msgspec.Struct, kw_only=True):
     history_mode: str
     git: dict[str, str | None] | None
     recency_ms: int | None
+    base: str | None
 
 
 class _Part(msgspec.Struct):
@@ -101,6 +106,13 @@ class _Facts:
             return
         event = decode_as(_Event, payload)
         if event is None:
+            return
+        if event.type == "thread_settings_applied" and self.context is None:
+            # A fork has these, and no turn of its own yet.
+            applied = decode_as(SettingsApplied, payload)
+            settings = applied.thread_settings if applied is not None else None
+            if settings is not None:
+                self.context = TurnContext(cwd=settings.cwd or "", model=settings.model or "")
             return
         if event.type == "user_message":
             self.preview = event.message[:_PREVIEW_LIMIT]
@@ -153,6 +165,7 @@ def _summarize(name: RolloutName, facts: _Facts, meta: SessionMeta, preview: str
         history_mode="paginated" if paginated else "legacy",
         git=_git(meta.git),
         recency_ms=None if facts.started_at is None else facts.started_at * 1000,
+        base=meta.history_base.thread_id if meta.history_base else None,
     )
 
 
@@ -228,6 +241,17 @@ def _source(stored: Any) -> tuple[Any, str]:
     if isinstance(stored, dict) and "custom" in stored:
         return {"custom": stored["custom"]}, "custom"
     return ("vscode", "vscode") if stored is None else ("unknown", "unknown")
+
+
+def wire_source(stored: Any) -> Any:
+    """The `source` of a `session_meta` as clients see it."""
+    return _source(stored)[0]
+
+
+def wire_git(stored: Any) -> GitInfo | None:
+    """The `git` of a `session_meta` as clients see it."""
+    git = _git(stored)
+    return None if git is None else msgspec.convert(git, GitInfo)
 
 
 def _git(stored: Any) -> dict[str, str | None] | None:

@@ -20,7 +20,7 @@ from rollouts.names import Names
 
 __all__ = ["Row", "ThreadIndex"]
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _BUSY_TIMEOUT = 10.0
 # How many columns say what is in the file, from created_ms on.
 _FACTS = 9
@@ -102,6 +102,15 @@ class ThreadIndex:
         """Rows of the present files that match; `where` and `order` are SQL over the columns of `rollouts`."""
         sql = f"{_TAKE} present AND {where} ORDER BY {order} LIMIT {limit:d}"
         return [_row(fields) for fields in self._connect().execute(sql, arguments)]
+
+    def builds_on(self, segment_ids: list[str], *, other_than: str) -> bool:
+        """Whether a file of another thread goes on from one of these."""
+        sql = (
+            "SELECT 1 FROM rollouts WHERE thread_id <> ? AND json_extract(summary, '$.base') IN "
+            "(SELECT value FROM json_each(?)) LIMIT 1"
+        )
+        arguments = (other_than, msgspec.json.encode(segment_ids).decode())
+        return self._connect().execute(sql, arguments).fetchone() is not None
 
     def find(self, thread_id: str, *, archived: bool) -> Row | None:
         rows = self.query("thread_id = ? AND archived = ?", [thread_id, archived], "rank DESC", 1)

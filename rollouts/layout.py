@@ -5,6 +5,7 @@
     archived_sessions/<the same names>                                        flat
     thread-writer-locks/<thread>.lock
     session_index.jsonl                                                       names
+    bulkhead/                                                                 what is ours alone
 
 A *segment* is one file; its id is the revert id if it has one, else the thread id. Files point at each other
 by segment id (see `rollouts.lines.HistoryBase`).
@@ -78,6 +79,8 @@ class Home:
         self.names_lock = self.root / "session_index.jsonl.lock"
         self.leases = self.root / "bulkhead" / "leases"
         self.index = self.root / "bulkhead" / "threads.sqlite"
+        self.notes = self.root / "bulkhead" / "notes"
+        self.receipts = self.root / "bulkhead" / "receipts"
 
     def new_path(self, thread_id: str, created_at: float) -> Path:
         """Where a thread made at `created_at` (unix seconds) is to be stored."""

@@ -23,6 +23,7 @@ __all__ = [
     "ItemTag",
     "Line",
     "SessionMeta",
+    "SettingsApplied",
     "TaskComplete",
     "TaskStarted",
     "TokenCount",
@@ -107,6 +108,23 @@ class TurnContext(_Stored, kw_only=True):
     personality: str | None = None
     collaboration_mode: Any = None
     summary: str | None = None
+    service_tier: str | None = None
+
+
+class ThreadSettings(_Stored, kw_only=True):
+    """Of `thread_settings_applied`: what holds from here on. Policies are in the form of the file."""
+
+    model: str | None = None
+    service_tier: str | None = None
+    approval_policy: Any = None
+    approvals_reviewer: str | None = None
+    permission_profile: Any = None
+    cwd: str | None = None
+    collaboration_mode: Any = None
+
+
+class SettingsApplied(_Stored, kw_only=True):
+    thread_settings: ThreadSettings
 
 
 class Compacted(_Stored, kw_only=True):

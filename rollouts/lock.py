@@ -10,6 +10,8 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from types import TracebackType
+from typing import Self
 
 from rollouts.errors import WriterBusy
 from rollouts.layout import Home
@@ -59,6 +61,14 @@ class WriterLock:
             raise WriterBusy(thread_id, asleep)
         if home.server:
             drop_lease(home, thread_id)  # ours, or a dead server's
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
 
     def release(self) -> None:
         """Gives the thread free; a second call does nothing."""

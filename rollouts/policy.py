@@ -23,6 +23,7 @@ __all__ = [
     "error_of",
     "permission_profile",
     "sandbox_of",
+    "sandbox_of_profile",
     "snake_keys",
     "stored_error",
     "stored_sandbox",
@@ -94,6 +95,35 @@ def sandbox_of(stored: Any) -> SandboxPolicy | None:
         return msgspec.convert({"type": kind.__struct_config__.tag, **wire}, kind)
     except msgspec.ValidationError:
         return None
+
+
+def sandbox_of_profile(profile: Any, cwd: str) -> SandboxPolicy | None:
+    """The policy that a permission profile stands for; None where it is not understood."""
+    if not isinstance(profile, dict):
+        return None
+    network = profile.get("network")
+    if profile.get("type") == "disabled":
+        return DangerFullAccess()
+    if profile.get("type") == "external":
+        return ExternalSandbox(network_access="enabled" if network == "enabled" else "restricted")
+    files = profile.get("file_system")
+    entries = files.get("entries") if isinstance(files, dict) else None
+    if profile.get("type") != "managed" or not isinstance(entries, list):
+        return None
+    written = [
+        entry["path"]
+        for entry in entries
+        if isinstance(entry, dict) and entry.get("access") == "write" and isinstance(entry.get("path"), dict)
+    ]
+    if not written:
+        return ReadOnly(network_access=network == "enabled")
+    special = [path["value"].get("kind") for path in written if isinstance(path.get("value"), dict)]
+    return WorkspaceWrite(
+        writable_roots=tuple(p for path in written if isinstance(p := path.get("path"), str) and p != cwd),
+        network_access=network == "enabled",
+        exclude_tmpdir_env_var="tmpdir" not in special,
+        exclude_slash_tmp="slash_tmp" not in special,
+    )
 
 
 def approval_of(stored: Any) -> ApprovalPolicy | None:

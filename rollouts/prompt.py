@@ -8,7 +8,7 @@ import msgspec
 
 from rollouts.lines import Compacted, ItemTag, decode_as
 
-__all__ = ["Prompt"]
+__all__ = ["Prompt", "first_words"]
 
 _OUTPUTS = {
     "function_call": "function_call_output",
@@ -78,6 +78,19 @@ class Prompt:
                 output = {"type": _OUTPUTS[tag.type], "call_id": tag.call_id, "output": _ABORTED}
                 result.append(msgspec.json.encode(output))
         return result
+
+
+def first_words(items: list[bytes]) -> str:
+    """The text of the first message among these items that a user wrote."""
+    for raw in items:
+        tag = decode_as(ItemTag, raw)
+        if tag is not None and _is_from_user(tag, raw):
+            content = (decode_as(dict[str, Any], raw) or {}).get("content")
+            parts = content if isinstance(content, list) else []
+            return "".join(
+                part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)
+            )
+    return ""
 
 
 def _public(raw: bytes) -> bytes:

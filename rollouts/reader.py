@@ -15,30 +15,28 @@ from typing import BinaryIO, Literal
 import msgspec
 
 from protocol.turns import Turn
-from rollouts.errors import RolloutDamaged
-from rollouts.layout import home_of
+from rollouts.chain import chain_of, read_meta
 from rollouts.lines import (
     Compacted,
     EventTag,
     HistoryBase,
     Line,
     SessionMeta,
+    SettingsApplied,
     TokenCount,
     TokenInfo,
     TurnContext,
     decode_as,
     decode_line,
 )
+from rollouts.policy import sandbox_of_profile, stored_sandbox
+from rollouts.positions import Positions
 from rollouts.prompt import Prompt
 from rollouts.turns import TurnBuilder, preview_of
 
-__all__ = ["History", "read_history", "read_meta"]
+__all__ = ["History", "read_history"]
 
 _BUFFER = 1 << 20
-# A chain of reverts and forks longer than this is taken for a ring.
-_MAX_CHAIN = 256
-# session_meta is the first line; junk before it is forgiven up to here.
-_META_WITHIN = 64
 
 
 class History(msgspec.Struct, kw_only=True):
@@ -47,6 +45,7 @@ class History(msgspec.Struct, kw_only=True):
     Attributes:
         input_items: Model items as JSON, compaction applied, for the next request.
         turns: In wire form, oldest first, full.
+        positions: Where they stand; empty for a legacy file.
         tokens: The last token counts, if any were stored.
         context: Settings of the last turn; in the file's form (see `rollouts.policy`).
         open_turn_id: The turn that was in flight when the file ended.
@@ -62,6 +61,7 @@ class History(msgspec.Struct, kw_only=True):
     mode: Literal["legacy", "paginated"]
     input_items: list[bytes]
     turns: list[Turn]
+    positions: Positions
     preview: str
     tokens: TokenInfo | None = None
     context: TurnContext | None = None
@@ -74,23 +74,6 @@ class History(msgspec.Struct, kw_only=True):
     unknown_items: int = 0
 
 
-def read_meta(path: Path) -> SessionMeta:
-    """The first line of a rollout.
-
-    Raises:
-        RolloutDamaged: there is no session_meta where one must be.
-        OSError
-    """
-    with open(path, "rb") as file:
-        for _, raw in zip(range(_META_WITHIN), file, strict=False):
-            line = decode_line(raw)
-            if line is not None and line.type == "session_meta":
-                meta = decode_as(SessionMeta, line.payload)
-                if meta is not None:
-                    return meta
-    raise RolloutDamaged(f"rollout {path} has no session metadata")
-
-
 def read_history(path: Path) -> History:
     """All of a thread.
 
@@ -100,7 +83,7 @@ def read_history(path: Path) -> History:
     """
     meta = read_meta(path)
     reader = _Reader(paginated=meta.history_mode == "paginated")
-    for part, base in [*_chain(path, meta), (path, None)]:
+    for part, base in [*chain_of(path, meta), (path, None)]:
         with open(part, "rb", buffering=_BUFFER) as file:
             reader.read(file, base)
     open_turn_id = reader.turns.open_turn_id
@@ -112,6 +95,7 @@ def read_history(path: Path) -> History:
         mode="paginated" if reader.paginated else "legacy",
         input_items=reader.prompt.items(),
         turns=turns,
+        positions=reader.turns.positions,
         preview=preview_of(items),
         tokens=reader.tokens,
         context=reader.context,
@@ -123,21 +107,6 @@ def read_history(path: Path) -> History:
         torn=reader.torn,
         unknown_items=reader.turns.unknown,
     )
-
-
-def _chain(path: Path, meta: SessionMeta) -> list[tuple[Path, HistoryBase]]:
-    """The files this one builds on, oldest first, each with where to stop in it."""
-    home, chain = home_of(path), list[tuple[Path, HistoryBase]]()
-    base = meta.history_base
-    while base is not None:
-        found = home.find_segment(base.thread_id)
-        if found is None:
-            raise RolloutDamaged(f"rollout {path} builds on {base.thread_id}, which is missing")
-        if len(chain) >= _MAX_CHAIN:
-            raise RolloutDamaged(f"rollout {path} builds on itself")
-        chain.append((found, base))
-        base = read_meta(found).history_base
-    return chain[::-1]
 
 
 class _Reader:
@@ -180,28 +149,54 @@ class _Reader:
                 self.prompt.add(line.payload)
             case "event_msg":
                 if tag := decode_as(EventTag, line.payload):
-                    self.take_event(number, tag.type, line.payload)
+                    self.take_event(number, line.ordinal, tag.type, line.payload)
             case "turn_context":
                 context = decode_as(TurnContext, line.payload)
                 policy = context.sandbox_policy if context else None
                 self.context_is_old = isinstance(policy, dict) and "mode" in policy
-                self.context = context or self.context
+                # As the peer, which cannot read those of 0.58: such a thread goes on with the settings of today.
+                self.context = self.context if self.context_is_old else context or self.context
             case "compacted":
                 if compacted := decode_as(Compacted, line.payload):
                     self.prompt.compact(compacted)
             case _:
                 pass
 
-    def take_event(self, number: int, kind: str, payload: msgspec.Raw) -> None:
+    def take_event(self, number: int, ordinal: int | None, kind: str, payload: msgspec.Raw) -> None:
         if kind == "token_count":
             count = decode_as(TokenCount, payload)
             if count is not None and count.info is not None:
                 self.tokens = count.info
             return
-        self.turns.feed(number, kind, payload, paginated=self.paginated)
+        if kind == "thread_settings_applied":
+            self.take_settings(payload)
+            return
+        self.turns.feed(number, ordinal, kind, payload, paginated=self.paginated)
         if self.turns.rolled_back:
             self.prompt.drop_turns(self.turns.rolled_back)
             self.turns.rolled_back = 0
+
+    def take_settings(self, payload: msgspec.Raw) -> None:
+        """Settings that came after those of the last turn, e.g. the overrides of a fork."""
+        event = decode_as(SettingsApplied, payload)
+        if event is None:
+            return
+        applied, context = event.thread_settings, self.context or TurnContext()
+        cwd = applied.cwd or context.cwd
+        sandbox = sandbox_of_profile(applied.permission_profile, cwd)
+        mode = applied.collaboration_mode
+        settings = mode.get("settings") if isinstance(mode, dict) else None
+        self.context = msgspec.structs.replace(
+            context,
+            cwd=cwd,
+            model=applied.model or context.model,
+            approval_policy=applied.approval_policy or context.approval_policy,
+            approvals_reviewer=applied.approvals_reviewer or context.approvals_reviewer,
+            sandbox_policy=stored_sandbox(sandbox) if sandbox is not None else context.sandbox_policy,
+            collaboration_mode=mode or context.collaboration_mode,
+            effort=settings.get("reasoning_effort") if isinstance(settings, dict) else context.effort,
+            service_tier=applied.service_tier,
+        )
 
 
 def _lines(file: BinaryIO, end: int | None) -> Iterator[bytes]:

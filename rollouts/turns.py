@@ -16,6 +16,7 @@ from rollouts.items import item_of
 from rollouts.legacy import ITEM_EVENTS, item_of_event
 from rollouts.lines import ItemCompleted, TaskComplete, TaskStarted, TurnAborted, decode_as
 from rollouts.policy import error_of
+from rollouts.positions import Positions
 
 __all__ = ["TurnBuilder", "preview_of"]
 
@@ -32,11 +33,16 @@ class TurnBuilder:
         self._current: Turn | None = None
         self._marked = False  # whether the current turn began with task_started
         self._counted = 0
+        self._ordinal: int | None = None
+        self.positions = Positions()
         self.unknown = 0
         self.rolled_back = 0
 
-    def feed(self, index: int, kind: str, payload: msgspec.Raw, *, paginated: bool) -> None:
+    def feed(
+        self, index: int, ordinal: int | None, kind: str, payload: msgspec.Raw, *, paginated: bool
+    ) -> None:
         """`index`: the number of the line in its file, from 0; `kind`: the type of the event."""
+        self._ordinal = ordinal if paginated else None
         match kind:
             case "item_completed":
                 self._item_completed(index, payload)
@@ -71,6 +77,7 @@ class TurnBuilder:
     def _open(self, turn_id: str, *, marked: bool) -> Turn:
         turn = Turn(id=turn_id, items=[], status="inProgress" if marked else "completed")
         self._turns[turn_id] = self._current = turn
+        self.positions.turn(turn_id, self._ordinal)
         self._marked = marked
         return turn
 
@@ -130,6 +137,7 @@ class TurnBuilder:
             self.unknown += 1
             return
         turn = self._turns.get(event.turn_id) or self._open(event.turn_id or f"rollout-{index}", marked=True)
+        self.positions.item(turn.id, item.id, self._ordinal)
         for place, known in enumerate(turn.items):
             if known.id == item.id and type(known) is type(item):
                 turn.items[place] = item

@@ -9,14 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from rollouts.chain import read_meta
 from rollouts.entries import ItemEntry
 from rollouts.errors import ForeignWrite, RolloutDamaged
 from rollouts.ids import canonical_id
 from rollouts.layout import Home, home_of
 from rollouts.legacy import events_of
-from rollouts.lines import Entry, ItemCompleted, SessionMeta, decode_line, encode_line, timestamp
+from rollouts.lines import Entry, ItemCompleted, SessionMeta, decode_line, encode_line, renumber, timestamp
 from rollouts.lock import WriterLock
-from rollouts.reader import read_meta
 from rollouts.stored_items import stored_item
 from rollouts.tail import lines_backwards, mend
 
@@ -47,7 +47,9 @@ class RolloutWriter:
             WriterBusy, OSError
         """
         thread_id = canonical_id(meta.id)
-        return cls(WriterLock(home, thread_id), home.new_path(thread_id, created_at), meta)
+        writer = cls(WriterLock(home, thread_id), home.new_path(thread_id, created_at), meta)
+        writer._ordinal = _first_ordinal(meta)
+        return writer
 
     @classmethod
     def resume(cls, home: Home, thread_id: str) -> Self:
@@ -93,6 +95,15 @@ class RolloutWriter:
         writer._fd = fd
         return writer
 
+    def succeed(self, meta: SessionMeta, path: Path) -> RolloutWriter:
+        """A writer of the thread's next file, which comes with its first `append`; this one is closed."""
+        writer = RolloutWriter(self._lock, path, meta)
+        writer._ordinal = _first_ordinal(meta)
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+        return writer
+
     @property
     def thread_id(self) -> str:
         return self._lock.thread_id
@@ -120,8 +131,10 @@ class RolloutWriter:
             self._size += len(data)
             self._ordinal = None if self._ordinal is None else self._ordinal + 1
 
-    def append(self, entries: Iterable[Entry | ItemEntry]) -> None:
+    def append(self, entries: Iterable[Entry | ItemEntry]) -> int | None:
         """Writes all lines in one go. After an error none of them is in the file and the writer can go on.
+
+        Returns the ordinal of the first; an entry is one line. None in a legacy file, where neither holds.
 
         Raises:
             ForeignWrite: the file was changed by a process that does not hold the lock.
@@ -131,9 +144,11 @@ class RolloutWriter:
         now = time.time()
         plain = [line for entry in entries for line in self._plain(entry, now)]
         if not plain:
-            return
+            return self._ordinal
+        first = self._ordinal
         if self._fd is None:
             plain.insert(0, Entry("session_meta", self.meta))
+            first = None if first is None else first + 1
         ordinal, stamp, lines = self._ordinal, timestamp(now), []
         for entry in plain:
             lines.append(encode_line(entry, stamp=stamp, ordinal=ordinal))
@@ -149,6 +164,22 @@ class RolloutWriter:
             raise
         self._size += len(data)
         self._ordinal = ordinal
+        return first
+
+    def copy(self, lines: Iterable[bytes]) -> None:
+        """Appends lines of another rollout as they are, but for their ordinals.
+
+        Raises:
+            OSError
+        """
+        self.materialize()
+        assert self._fd is not None
+        for raw in lines:
+            line = renumber(raw, self._ordinal)
+            if line is not None:
+                _write_all(self._fd, line)
+                self._size += len(line)
+                self._ordinal = None if self._ordinal is None else self._ordinal + 1
 
     def sync(self) -> None:
         """Returns when all that was appended is on the disk."""
@@ -201,6 +232,14 @@ class RolloutWriter:
             "completed_at_ms": completed,
         }
         return [Entry("event_msg", payload)]
+
+
+def _first_ordinal(meta: SessionMeta) -> int | None:
+    """That of a new file's first line: a file that goes on from another one counts on."""
+    if meta.history_mode != "paginated":
+        return None
+    base = meta.history_base
+    return 0 if base is None else base.end_ordinal_exclusive or 0
 
 
 def _next_ordinal(fd: int, path: Path) -> int:

@@ -119,6 +119,7 @@ class Catalog:
             id=msgspec.Raw(b"0"),
             method=method,
             params=msgspec.Raw(_encode(params)),
+            experimental=True,  # whether the client may was looked at before
             context=msgspec.Raw(_encode(context or {})),
         )
         self._jobs.append(_Job(command, None, answer))

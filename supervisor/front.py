@@ -20,13 +20,17 @@ from config.errors import ConfigError
 from protocol import rpc
 from protocol.base import Wire
 from protocol.link import Adopt, Command
+from protocol.link_calls import UnusedSource
 from protocol.methods import METHODS, Method, Order, Owner
-from protocol.refusal import decode_params
+from protocol.notifications import ThreadStatusChanged
+from protocol.refusal import decode_params, refuse_experimental
+from protocol.threads import NotLoadedStatus
 from protocol.unsupported import UNSUPPORTED, Unsupported, refusal
 from protocol.v1.methods import V1_METHODS
 from rollouts.errors import RolloutError
 from rollouts.ids import canonical_id, new_id
 from supervisor.accounts import Accounts
+from supervisor.addressing import Key, as_canonical, key_of, thread_of
 from supervisor.broker import Broker
 from supervisor.catalog import Catalog
 from supervisor.channel import Channel
@@ -36,9 +40,11 @@ from supervisor.handlers.registry import HANDLERS, Handler
 from supervisor.hibernation import Hibernation
 from supervisor.hosts import Hosts
 from supervisor.hub import Hub
+from supervisor.idle import IdleThreads
 from supervisor.journal import Journal
 from supervisor.lanes import Lanes
 from supervisor.limits import LimitWatch, limits_for
+from supervisor.loaded import LoadedThread
 from supervisor.logins import Logins
 from supervisor.metrics import LoopLag, Metrics
 from supervisor.nursery import Nursery
@@ -65,10 +71,6 @@ _EXPECTED = ", ".join(f"`{name}`" for name in (*METHODS, *UNSUPPORTED))
 _NO_CONTEXT = msgspec.Raw(b"{}")
 _after: ContextVar[list[Callable[[], None]]] = ContextVar("after")
 """What the request that this task works on says after its result."""
-
-
-class _ThreadKey(msgspec.Struct, rename="camel"):
-    thread_id: str
 
 
 class Front:
@@ -116,8 +118,9 @@ class Front:
         self.limits = LimitWatch(self.supervisor, self.hibernation, self.supervisor.logs)
         self.connections: set[Connection] = set()
         self.stalls = Stalls(self.connections, settings.client_stall_s, self.journal)
-        self._watches = (self.watchdog, self.hibernation, self.limits, self.lag, self.stalls)
-        self._lanes = Lanes()
+        idle = IdleThreads(self, settings.idle_unload_s)
+        self._watches = (self.watchdog, self.hibernation, self.limits, self.lag, self.stalls, idle)
+        self.lanes = Lanes()
         self._adapters: dict[Connection, Adapter] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -155,7 +158,7 @@ class Front:
                 for pending in thread.pending.values()
             )
             busy = self.catalog.busy or self.hosts.busy(connection)
-            if not waiting and not busy and not self._lanes and not self._tasks:
+            if not waiting and not busy and not self.lanes and not self._tasks:
                 return
             await asyncio.sleep(SETTLE_LOOK_S)
 
@@ -168,7 +171,7 @@ class Front:
         await self.accounts.close()
         self.catalog.close()
         self.hosts.close()
-        await self._lanes.settle()
+        await self.lanes.settle()
         for connection in tuple(self.connections):
             await connection.outbox.flush()
         self.nursery.close()
@@ -193,6 +196,18 @@ class Front:
         for connection in self.connections:
             if connection.initialized:
                 connection.notify(method, params, lane)
+
+    def loaded(self, thread_id: str) -> LoadedThread | None:
+        """The loaded thread of this id, in whatever form."""
+        return self.supervisor.threads.get(as_canonical(thread_id))
+
+    async def unload(self, thread: LoadedThread, *, materialize: bool = False) -> None:
+        """Stop a thread's worker for good, and tell its clients. Only in the thread's lane."""
+        audience = set(thread.subscribers)
+        await self.supervisor.unload(thread, materialize=materialize)
+        closed = ThreadStatusChanged(thread_id=thread.id, status=NotLoadedStatus())
+        for subscriber in audience:
+            subscriber.notify("thread/status/changed", closed, thread.id)
 
     @staticmethod
     def check_id(text: str, otherwise: str) -> None:
@@ -238,24 +253,27 @@ class Front:
             self._answer(connection, request, row)
         elif row.owner is Owner.CATALOG:
             decode_params(request.params, row.params)
-            self.catalog.ask(self._command(connection, request, self._statuses()), connection)
+            self.catalog.ask(self._command(connection, request, self.statuses()), connection)
         elif row.owner is Owner.HOST:
             self.hosts.ask(self._command(connection, request, self._host_context(row)), connection)
         elif row.order is Order.NEW_THREAD:
-            decode_params(request.params, row.params)
-            self._load(connection, request, new_id())
+            self._new_thread(connection, request, row)
         else:
             self._to_worker(connection, request, row)
 
     def _answer(self, connection: Connection, request: rpc.ClientRequest, row: Method) -> None:
         """Let a handler answer: at once, in a task of its own, or in the lane of its thread."""
         params: Any = decode_params(request.params, row.params)
+        if not connection.experimental:
+            refuse_experimental(row.name, params)
         handler = HANDLERS.get(row.name) or V1_HANDLERS[row.name]
         if row.order is Order.THREAD:
-            lane = self._thread_id(params.thread_id, row)
-            self._lanes.run(lane, lambda: self._work(connection, request, handler, params, lane))
+            lane = thread_of(
+                Key(params.thread_id), row, self.supervisor.threads, experimental=connection.experimental
+            )
+            self.lanes.run(lane, lambda: self._work(connection, request, handler, params, lane))
         elif row.order is Order.ACCOUNT:
-            self._lanes.run(row.order.value, lambda: self._work(connection, request, handler, params))
+            self.lanes.run(row.order.value, lambda: self._work(connection, request, handler, params))
         elif inspect.iscoroutinefunction(handler):
             task = asyncio.get_running_loop().create_task(self._work(connection, request, handler, params))
             self._tasks.add(task)
@@ -302,16 +320,14 @@ class Front:
     # --- threads ----------------------------------------------------------------------------------------------------
 
     def _to_worker(self, connection: Connection, request: rpc.ClientRequest, row: Method) -> None:
-        # Only the key is read here; the worker decodes the rest, which may be megabytes.
-        thread_id = decode_params(request.params, _ThreadKey).thread_id
-        if thread_id not in self.supervisor.threads:
-            thread_id = self._thread_id(thread_id, row)
-        if self._lanes.busy(thread_id):
+        key = key_of(request)
+        thread_id = thread_of(key, row, self.supervisor.threads, experimental=connection.experimental)
+        if self.lanes.busy(thread_id):
 
             async def work() -> None:
                 self._message_to(connection, request, row, thread_id)
 
-            self._lanes.run(thread_id, work)
+            self.lanes.run(thread_id, work)
         else:
             self._message_to(connection, request, row, thread_id)
 
@@ -328,8 +344,8 @@ class Front:
             decode_params(request.params, row.params)
             if row.name == "thread/resume":
                 self._load(connection, request, thread_id)
-            elif row.name == "thread/read":
-                self.catalog.ask(self._command(connection, request, self._statuses()), connection)
+            elif row.stored:
+                self.catalog.ask(self._command(connection, request, self.statuses()), connection)
             else:
                 raise rpc.RpcError(f"thread not found: {thread_id}")
         except rpc.RpcError as error:
@@ -338,7 +354,13 @@ class Front:
             text = f"failed to load configuration: {error}"
             connection.reply_error(request.id, rpc.RpcError(text), thread_id)
 
-    def _load(self, connection: Connection, request: rpc.ClientRequest, thread_id: str) -> None:
+    def _load(
+        self,
+        connection: Connection,
+        request: rpc.ClientRequest,
+        thread_id: str,
+        context: msgspec.Raw = _NO_CONTEXT,
+    ) -> None:
         configuration = self.configuration.refresh()
         client = connection.client
         assert client is not None
@@ -356,15 +378,32 @@ class Front:
             user_agent=user_agent(info.name, info.version),
         )
         limits = limits_for(configuration, request.params)
-        self.supervisor.load(thread_id, adopt, connection, self._command(connection, request), limits)
+        self.supervisor.load(
+            thread_id, adopt, connection, self._command(connection, request, context), limits
+        )
 
-    @staticmethod
-    def _thread_id(text: str, row: Method) -> str:
-        try:
-            return canonical_id(text)
-        except RolloutError as error:
-            what = "session" if row.name == "thread/resume" else "thread"
-            raise rpc.RpcError(f"invalid {what} id: {error}") from None
+    def _new_thread(self, connection: Connection, request: rpc.ClientRequest, row: Method) -> None:
+        params = decode_params(request.params, row.params)
+
+        async def work() -> None:
+            try:
+                self._load(connection, request, new_id(), self._unused(source))
+            except ConfigError as error:
+                connection.reply_error(request.id, rpc.RpcError(f"failed to load configuration: {error}"))
+
+        # A fork comes after what is under way with the thread that it is made of, e.g. its return from the archive.
+        source = as_canonical(getattr(params, "thread_id", ""))
+        if self.lanes.busy(source):
+            self.lanes.run(source, work)
+        else:
+            self._load(connection, request, new_id(), self._unused(source))
+
+    def _unused(self, source: str) -> msgspec.Raw:
+        """For a fork: how its source was started, if there is nothing stored of it."""
+        thread = self.supervisor.threads.get(source)
+        if thread is None or not thread.loaded or thread.facts.path is not None or thread.facts.ephemeral:
+            return _NO_CONTEXT
+        return msgspec.Raw(msgspec.json.encode(UnusedSource(started=thread.adopt.recover)))
 
     @staticmethod
     def _command(
@@ -382,7 +421,7 @@ class Front:
         """Commands run under the configuration as it is now; host workers live long."""
         return self.configuration.refresh().layers if row.name == "command/exec" else _NO_CONTEXT
 
-    def _statuses(self) -> msgspec.Raw:
+    def statuses(self) -> msgspec.Raw:
         """The status of each loaded thread, for lists."""
         statuses = {
             thread.id: msgspec.Raw(thread.status)

@@ -31,7 +31,7 @@ JOIN_BYTES = 4096
 """Lines that came together wait together up to this: one by one, a line's bookkeeping is twice its size. Lanes take
 turns of about as much, so it costs no fairness."""
 _FIRST_WORD = b'"item/agentMessage/delta"'
-_LOADING = frozenset({"thread/start", "thread/resume"})
+_LOADING = frozenset({"thread/start", "thread/resume", "thread/fork"})
 
 
 class Relay:

@@ -135,6 +135,14 @@ class Supervisor:
         thread.subscribers.add(connection)
         thread.attendance += 1
 
+    def unsubscribe(self, thread: LoadedThread, connection: Connection) -> bool:
+        """The client hears no more of a thread; whether it did until now."""
+        if connection not in thread.subscribers:
+            return False
+        thread.subscribers.discard(connection)
+        self.questions.left(thread, connection)
+        return True
+
     def forget(self, connection: Connection) -> None:
         """A client is gone; its threads go on for the others."""
         for thread in self.threads.values():

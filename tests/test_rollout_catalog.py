@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from protocol.threads import IdleStatus, NotLoadedStatus, ThreadListParams
+from protocol.thread_list import ThreadListParams
+from protocol.threads import IdleStatus, NotLoadedStatus
 from rollouts.catalog import Catalog
 from rollouts.cursor import Cursor, parse_cursor
 from rollouts.errors import InvalidListParams, InvalidName, InvalidThreadId, RolloutNotFound, WriterBusy

@@ -14,7 +14,7 @@ import pytest
 
 from protocol import items as wire
 from protocol.policy import DangerFullAccess
-from protocol.threads import ThreadListParams
+from protocol.thread_list import ThreadListParams
 from protocol.turns import TurnError
 from rollouts import entries
 from rollouts.catalog import Catalog

@@ -9,10 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocol.items import AgentMessageItem, ReasoningItem, UserMessageItem
+from rollouts.chain import read_meta
 from rollouts.errors import RolloutDamaged, RolloutError
 from rollouts.heads import read_summary
 from rollouts.layout import parse_name
-from rollouts.reader import read_history, read_meta
+from rollouts.reader import read_history
 
 FIXTURES = Path(__file__).parent / "fixtures" / "rollouts"
 SHARED = Path(__file__).resolve().parents[2] / "shared"

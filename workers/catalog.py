@@ -32,7 +32,7 @@ class CatalogService:
         except rpc.RpcError as error:
             line = rpc.error_line(identity, error)
         except RolloutError as error:
-            line = rpc.error_line(identity, rpc.RpcError(str(error)))
+            line = rpc.error_line(identity, rpc.RpcError(str(error), error.code))
         except OSError as error:
             line = rpc.error_line(identity, rpc.RpcError(str(error), rpc.INTERNAL_ERROR))
         self._link.say(Record.REPLY, key, line)

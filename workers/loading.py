@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,20 +12,45 @@ import msgspec
 from config.document import Document
 from config.resolve import ThreadOverrides, ThreadSettings, resolve_thread
 from protocol import threads as wire
+from protocol.forks import ThreadForkParams
 from protocol.link import Adopt
 from protocol.notifications import TokenUsage
+from protocol.rpc import RpcError
 from protocol.session import PROTOCOL_VERSION
-from rollouts.entries import new_meta
+from rollouts.entries import new_meta, response_item
+from rollouts.heads import wire_git, wire_source
 from rollouts.layout import Home, parse_name
+from rollouts.lines import SessionMeta
 from rollouts.lines import TokenUsage as StoredUsage
+from rollouts.notes import Note, Notes
 from rollouts.policy import approval_of, sandbox_of
+from rollouts.prompt import first_words
 from rollouts.reader import History, read_history
 from rollouts.writer import RolloutWriter
 from workers.instructions import base_instructions
 from workers.link import Link
 from workers.session import Session
 
-__all__ = ["resume_session", "start_session"]
+__all__ = [
+    "begin_from_items",
+    "existing",
+    "new_session_meta",
+    "refuse_unserved",
+    "resolve",
+    "resume_session",
+    "start_session",
+    "take_history",
+    "take_settings_and_history",
+    "with_history",
+]
+
+_UNSERVED = (
+    "attach_to_source",
+    "environments",
+    "experimental_prediction_mode",
+    "runtime_workspace_roots",
+    "selected_capability_roots",
+)
 
 
 def start_session(adopt: Adopt, link: Link, document: Document, params: wire.ThreadStartParams) -> Session:
@@ -34,15 +60,66 @@ def start_session(adopt: Adopt, link: Link, document: Document, params: wire.Thr
         ConfigError: the settings do not allow it, e.g. an unknown provider.
         RolloutError, OSError: it cannot be stored.
     """
-    settings = _resolve(adopt, document, ThreadOverrides.of(params))
+    refuse_unserved(params)
+    if params.ephemeral and params.daybreak_enabled is not None:
+        raise RpcError("daybreakEnabled is not supported for ephemeral threads")
+    settings = resolve(adopt, document, ThreadOverrides.of(params))
     ephemeral = bool(params.ephemeral)
     # An ephemeral thread survives its worker all the same; only not the server.
     home = Home(adopt.scratch if ephemeral else adopt.home, adopt.server)
     now = time.time()
-    writer = RolloutWriter.create(home, _meta(adopt, settings, now), created_at=now)
+    meta = new_session_meta(
+        adopt,
+        settings,
+        now,
+        history_mode=params.history_mode or "paginated",
+        thread_source=params.thread_source,
+    )
+    writer = RolloutWriter.create(home, meta, created_at=now)
     session = Session(adopt, link, settings, writer, ephemeral=ephemeral)
     session.created_at = session.updated_at = int(now)
+    if params.daybreak_enabled is not None:
+        Notes(home).put(session.id, Note(daybreak_enabled=params.daybreak_enabled))
     return session
+
+
+def begin_from_items(
+    adopt: Adopt, link: Link, document: Document, params: wire.ThreadResumeParams
+) -> Session:
+    """A new thread that begins with model items which the client brings.
+
+    Raises:
+        ConfigError, RolloutError, OSError
+    """
+    shared = {
+        name: getattr(params, name)
+        for name in wire.ThreadStartParams.__struct_fields__
+        if name in wire.ThreadResumeParams.__struct_fields__
+    }
+    session = start_session(adopt, link, document, wire.ThreadStartParams(**shared))
+    items = [bytes(item) for item in params.history or ()]
+    session.history = items
+    session.store([*map(response_item, items), *session.stored_settings("")[1:]])
+    session.preview = first_words(items)
+    return session
+
+
+def refuse_unserved(params: wire.ThreadStartParams | wire.ThreadResumeParams | ThreadForkParams) -> None:
+    """What the peer has and this server does not is refused, not passed over: the client counts on it."""
+    for name in _UNSERVED:
+        if getattr(params, name, None):
+            field = next(f for f in msgspec.structs.fields(params) if f.name == name)
+            raise RpcError(f"{field.encode_name} is not supported by this server")
+    if getattr(params, "project_id", None):
+        raise RpcError(f"project not found: {getattr(params, 'project_id', None)}")
+    if params.permissions is not None and params.sandbox is not None:
+        raise RpcError("`permissions` cannot be combined with `sandbox`")
+
+
+def existing(path: str) -> Path:
+    if not os.path.isfile(path):
+        raise RpcError(f"failed to resolve rollout path `{path}`: file does not exist")
+    return Path(path)
 
 
 def resume_session(
@@ -61,31 +138,48 @@ def resume_session(
     Raises:
         ConfigError, RolloutError, OSError
     """
+    refuse_unserved(params)
     home = Home(adopt.scratch if ephemeral else adopt.home, adopt.server)
-    writer = RolloutWriter.resume(home, adopt.thread_id)
+    if params.path is not None and not recovering:
+        writer = RolloutWriter.resume_path(existing(params.path), adopt.thread_id)
+    else:
+        writer = RolloutWriter.resume(home, adopt.thread_id)
     try:
         history = read_history(writer.path)
         if recovering and history.context is not None:
             params = msgspec.structs.replace(params, cwd=None, model=None, sandbox=None, approval_policy=None)
-        overrides = _with_history(ThreadOverrides.of(params), history)
-        settings = _resolve(adopt, document, overrides)
+        overrides = with_history(ThreadOverrides.of(params), history)
+        settings = resolve(adopt, document, overrides)
     except BaseException:
         writer.close()
         raise
     session = Session(adopt, link, settings, writer, ephemeral=ephemeral)
-    _take(session, history, explicit=params)
+    take_settings_and_history(session, history, explicit=params)
     return session
 
 
-def _take(session: Session, history: History, explicit: wire.ThreadResumeParams) -> None:
+def take_history(session: Session, history: History) -> None:
     session.history = history.input_items
     session.turns = history.turns
+    session.positions = history.positions
     session.preview = history.preview
     session.history_mode = history.mode
-    session.originator = history.meta.originator or session.originator
     if history.tokens is not None:
         session.usage = _wire_usage(history.tokens.total_token_usage)
         session.last_usage = _wire_usage(history.tokens.last_token_usage)
+    name = parse_name(session.writer.path.name)
+    if name is not None:
+        session.created_at = int(name.created_at)
+    session.updated_at = int(os.stat(session.writer.path).st_mtime)
+    session.remember_telling()
+
+
+def take_settings_and_history(
+    session: Session, history: History, explicit: wire.ThreadResumeParams | ThreadForkParams
+) -> None:
+    meta = history.meta
+    session.originator = meta.originator or session.originator
+    session.source, session.git_info = wire_source(meta.source), wire_git(meta.git)
     context = history.context
     if context is not None:
         session.recorded_model = context.model or None
@@ -98,21 +192,27 @@ def _take(session: Session, history: History, explicit: wire.ThreadResumeParams)
             changes["sandbox"] = sandbox
         if approval is not None:
             changes["approval_policy"] = approval
-        if context.effort is not None:
+        if context.effort is not None and "model_reasoning_effort" not in (explicit.config or {}):
             changes["reasoning_effort"] = context.effort
+        # "default" is how the peer stores that nobody has chosen one.
+        if explicit.service_tier is None and context.service_tier not in (None, "default"):
+            changes["service_tier"] = context.service_tier
         session.settings = msgspec.structs.replace(session.settings, **changes)
-    name = parse_name(session.writer.path.name)
-    if name is not None:
-        session.created_at = int(name.created_at)
-    session.updated_at = int(os.stat(session.writer.path).st_mtime)
-    session.remember_telling()
+    take_history(session, history)
 
 
-def _resolve(adopt: Adopt, document: Document, overrides: ThreadOverrides) -> ThreadSettings:
+def resolve(adopt: Adopt, document: Document, overrides: ThreadOverrides) -> ThreadSettings:
     return resolve_thread(document, overrides, home=adopt.home, server_cwd=os.getcwd(), environ=os.environ)
 
 
-def _meta(adopt: Adopt, settings: ThreadSettings, created_at: float) -> Any:
+def new_session_meta(
+    adopt: Adopt,
+    settings: ThreadSettings,
+    created_at: float,
+    *,
+    history_mode: wire.HistoryMode,
+    thread_source: str | None,
+) -> SessionMeta:
     return new_meta(
         adopt.thread_id,
         created_at=created_at,
@@ -122,10 +222,13 @@ def _meta(adopt: Adopt, settings: ThreadSettings, created_at: float) -> Any:
         model_provider=settings.provider.id,
         model=settings.model,
         base_instructions=settings.base_instructions or base_instructions(),
+        custom_instructions=settings.base_instructions is not None,
+        history_mode=history_mode,
+        thread_source=thread_source,
     )
 
 
-def _with_history(overrides: ThreadOverrides, history: History) -> ThreadOverrides:
+def with_history(overrides: ThreadOverrides, history: History) -> ThreadOverrides:
     """What the request leaves open is as it was at the thread's last turn."""
     context = history.context
     changes: dict[str, Any] = {}
@@ -135,7 +238,18 @@ def _with_history(overrides: ThreadOverrides, history: History) -> ThreadOverrid
         changes["model"] = context.model
     if overrides.model_provider is None and history.meta.model_provider:
         changes["model_provider"] = history.meta.model_provider
+    if overrides.base_instructions is None and (text := _custom_instructions(history.meta)) is not None:
+        changes["base_instructions"] = text
     return msgspec.structs.replace(overrides, **changes) if changes else overrides
+
+
+def _custom_instructions(meta: SessionMeta) -> str | None:
+    """Base instructions that a client gave the thread; those of a model are the program's that runs it."""
+    stored = meta.base_instructions
+    if not isinstance(stored, dict) or stored.get("provenance") != {"type": "custom"}:
+        return None
+    text = stored.get("text")
+    return text if isinstance(text, str) else None
 
 
 def _wire_usage(stored: StoredUsage) -> TokenUsage:

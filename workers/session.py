@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -22,11 +23,18 @@ from protocol.notifications import (
     ThreadTokenUsage,
     TokenUsage,
 )
+from protocol.receipts import ThreadReadState, ThreadReadStateChanged
 from protocol.rpc import notification_line
 from protocol.session import PROTOCOL_VERSION
+from protocol.threads import HistoryMode
 from protocol.turns import CollaborationMode, ModeSettings, Turn, TurnStartParams
 from rollouts.entries import ItemEntry, response_item, turn_settings
+from rollouts.layout import Home
 from rollouts.lines import Entry
+from rollouts.notes import Note
+from rollouts.pages import Pager
+from rollouts.positions import Positions
+from rollouts.receipts import Receipts
 from rollouts.turns import preview_of
 from rollouts.writer import RolloutWriter
 from workers.instructions import base_instructions, context_messages, environment_context, message
@@ -76,9 +84,14 @@ class Session:
         self.history: list[bytes] = []
         """Model items as JSON, oldest first."""
         self.turns: list[Turn] = []
+        self.positions = Positions()
         self.preview = ""
         self.name: str | None = None
-        self.history_mode: str = "paginated"
+        self.note = Note()
+        self.receipts = Receipts(Home(adopt.home))
+        self.history_mode: HistoryMode = "paginated" if writer.paginated else "legacy"
+        self.git_info: wire.GitInfo | None = None
+        self.source: Any = "vscode"
         self.usage = TokenUsage()
         self.last_usage = TokenUsage()
         self.rate_limits: dict[str, Any] = NO_RATE_LIMITS
@@ -138,11 +151,21 @@ class Session:
             ),
         )
 
+    def tell_unread(self, turn_id: str) -> None:
+        """A turn has ended: clients may show that there is something to read."""
+        if not self.ephemeral:
+            with suppress(OSError):  # a full disk is told by what matters more
+                self.say_read_state(self.receipts.turn_ended(self.id, turn_id))
+
+    def say_read_state(self, state: ThreadReadState) -> None:
+        self.notify("thread/readState/changed", ThreadReadStateChanged(thread_id=self.id, read_state=state))
+
     # --- storing ----------------------------------------------------------------------------------------------
 
     def store(self, entries: Iterable[Entry | ItemEntry]) -> None:
         first = not self.writer.stored
-        self.writer.append(entries)
+        entries = list(entries)
+        self.positions.note(entries, self.writer.append(entries))
         if first:
             self.tell_facts()
 
@@ -177,7 +200,7 @@ class Session:
     def remember_context(self) -> None:
         """Tell the model its surroundings: all at the beginning, what changed later."""
         context = environment_context(self.settings)
-        if not self.history:
+        if not self._told_context:
             self.remember(*context_messages(self.settings))
         elif context != self._told_context:
             self.remember(message("user", context))
@@ -205,6 +228,7 @@ class Session:
             effort=settings.reasoning_effort,
             summary=settings.reasoning_summary or "none",
             mode="plan" if self.plan_mode else "default",
+            service_tier=settings.service_tier,
         )
 
     # --- what clients see -------------------------------------------------------------------------------------
@@ -225,10 +249,12 @@ class Session:
         return wire.Thread(
             id=self.id,
             environments=[wire.Environment(environment_id="local", cwd=cwd, runtime_workspace_roots=[cwd])],
-            session_id=self.id,
+            session_id=self.writer.meta.session_id or self.id,
+            forked_from_id=self.writer.meta.forked_from_id,
+            parent_thread_id=self.writer.meta.parent_thread_id,
             preview=self.preview,
             ephemeral=self.ephemeral,
-            history_mode="legacy" if self.history_mode == "legacy" else "paginated",
+            history_mode=self.history_mode,
             model_provider=self.settings.provider.id,
             model=self.settings.model,
             reasoning_effort=self.settings.reasoning_effort,
@@ -240,10 +266,18 @@ class Session:
             cwd=cwd,
             cli_version=PROTOCOL_VERSION,
             originator=self.originator,
+            source=self.source,
             can_accept_direct_input=True,
+            thread_source=self.writer.meta.thread_source,
+            git_info=self.note.git_info(self.git_info),
             name=self.name,
+            daybreak_enabled=self.note.daybreak_enabled,
             turns=turns or [],
         )
+
+    @property
+    def pager(self) -> Pager:
+        return Pager(self.id, self.turns, self.positions, paginated=self.history_mode != "legacy")
 
     def resumed(self, *, turns: list[Turn]) -> wire.ThreadResumeResponse:
         response = self.loaded(wire.ThreadResumeResponse, turns=turns)
@@ -263,6 +297,7 @@ class Session:
             thread=self.thread(turns=turns),
             model=settings.model,
             model_provider=settings.provider.id,
+            service_tier=settings.service_tier,
             cwd=settings.cwd,
             runtime_workspace_roots=[settings.cwd],
             instruction_sources=list(settings.instruction_sources),

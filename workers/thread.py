@@ -18,16 +18,20 @@ from config.document import Document
 from config.errors import ConfigError
 from protocol import rpc
 from protocol import threads as wire
+from protocol.forks import ThreadForkParams
 from protocol.link import HIBERNATED, Adopt, Command, Record
+from protocol.link_calls import UnusedSource
 from protocol.refusal import decode_params
 from rollouts.errors import RolloutError, RolloutNotFound, WriterBusy
 from rollouts.layout import Home
 from rollouts.lease import Lease, write_lease
 from rollouts.names import Names
+from rollouts.notes import Notes
 from workers.approvals import Approvals
 from workers.call import Call
+from workers.forking import fork_session, fork_unused
 from workers.link import Link
-from workers.loading import resume_session, start_session
+from workers.loading import begin_from_items, resume_session, start_session
 from workers.methods.registry import METHODS
 from workers.provider import ModelAccess
 from workers.session import Session
@@ -58,6 +62,7 @@ class ThreadService:
         self._loop = loop
         self._document = msgspec.json.decode(adopt.layers, type=Document)
         self._names = Names(Home(adopt.home))
+        self._notes = Notes(Home(adopt.home))
         self._stopping = False
         self._answering = True
         self._commands: asyncio.Queue[tuple[int, Command]] = asyncio.Queue()
@@ -149,8 +154,10 @@ class ThreadService:
         except WriterBusy as error:
             holder = f" (process {error.holder})" if error.holder else ""
             self._refuse(key, command, rpc.RpcError(f"{error}{holder}"))
-        except (ConfigError, RolloutError) as error:
+        except ConfigError as error:
             self._refuse(key, command, rpc.RpcError(str(error)))
+        except RolloutError as error:
+            self._refuse(key, command, rpc.RpcError(str(error), error.code))
         except OSError as error:
             self._refuse(key, command, rpc.RpcError(str(error), rpc.INTERNAL_ERROR))
 
@@ -159,16 +166,23 @@ class ThreadService:
 
     async def _recover(self, params: msgspec.Raw) -> None:
         """The next incarnation of a loaded thread: from its rollout, or from its first request if it has none."""
+        ephemeral = False
         if self.adopt.recover_method == "thread/start":
             start = decode_params(params, wire.ThreadStartParams)
+            ephemeral = bool(start.ephemeral)
             resume = wire.ThreadResumeParams(
                 thread_id=self.adopt.thread_id,
                 **{name: getattr(start, name) for name in _SHARED_PARAMS},
             )
+        elif self.adopt.recover_method == "thread/fork":
+            fork = decode_params(params, ThreadForkParams)
+            start, ephemeral = None, fork.ephemeral
+            shared = {name: getattr(fork, name) for name in _SHARED_PARAMS if hasattr(fork, name)}
+            resume = wire.ThreadResumeParams(thread_id=self.adopt.thread_id, **shared)
         else:
             start, resume = None, decode_params(params, wire.ThreadResumeParams)
         try:
-            await self.load(resume, ephemeral=start is not None and bool(start.ephemeral), recovering=True)
+            await self.load(resume, ephemeral=ephemeral, recovering=True)
         except RolloutNotFound:
             if start is None:
                 raise
@@ -193,6 +207,25 @@ class ThreadService:
         work = partial(resume_session, self.adopt, self.link, self._document, params, **how)
         return self._settle(await self._loop.run_in_executor(None, work))
 
+    def begin_from_items(self, params: wire.ThreadResumeParams) -> Session:
+        """Make a new thread's session with items of the client's."""
+        return self._settle(begin_from_items(self.adopt, self.link, self._document, params))
+
+    async def fork(self, params: ThreadForkParams, unused: UnusedSource) -> Session:
+        """Make a new thread's session from a stored one, beside the loop as in `load`."""
+        work: Callable[[], Session]
+        if unused.started != rpc.NULL:
+            start = decode_params(unused.started, wire.ThreadStartParams)
+            work = partial(fork_unused, self.adopt, self.link, self._document, params, start)
+        else:
+            work = partial(fork_session, self.adopt, self.link, self._document, params)
+        session = self._settle(await self._loop.run_in_executor(None, work))
+        source = session.writer.meta.forked_from_id
+        if not session.ephemeral and source is not None and (name := self._names.get(source)) is not None:
+            self._names.set(session.id, name)
+            self.learn_name(session)
+        return session
+
     def _settle(self, session: Session) -> Session:
         self.approvals = Approvals(session)
         self.access = ModelAccess(
@@ -204,9 +237,10 @@ class ThreadService:
         return session
 
     def learn_name(self, session: Session) -> None:
-        """Names are kept outside of the rollouts, and anybody may have given one since."""
+        """Names and the like are kept outside of the rollouts, and anybody may have given one since."""
         self._names.refresh()
         session.name = self._names.get(session.id)
+        session.note = self._notes.get(session.id)
 
     def run(self, turn: TurnRun) -> None:
         """Start a turn that clients have been told of."""

@@ -57,6 +57,7 @@ class TurnEnd:
                 )
             ]
         )
+        session.tell_unread(turn.id)
         session.set_status(IdleStatus())
         notice = bare(turn)
         notice.items = messages[-1:]
@@ -80,6 +81,7 @@ class TurnEnd:
                 )
             ]
         )
+        session.tell_unread(turn.id)
         session.set_status(SystemErrorStatus())
         self.error(turn.error, retry=False)
         self._say_completed(bare(turn))
@@ -100,6 +102,7 @@ class TurnEnd:
             ]
         )
         answer()
+        session.tell_unread(turn.id)
         session.set_status(IdleStatus())
         self._say_completed(bare(turn))
 

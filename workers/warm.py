@@ -15,7 +15,7 @@ import msgspec
 import uvloop
 
 from config.document import Document
-from protocol import rpc, threads
+from protocol import rpc, thread_list, threads
 from protocol.items import TextInput, UserMessageItem
 from protocol.link import Adopt
 from protocol.policy import DangerFullAccess
@@ -77,7 +77,7 @@ def _thread(folder: str, loop: asyncio.AbstractEventLoop) -> None:
     patch.wire_changes(patch.verify(patch.parse(_PATCH), folder))
     command_actions.actions_of(["/bin/bash", "-lc", "ls"])
     catalog = Catalog(folder)
-    catalog.list(threads.ThreadListParams())
+    catalog.list(thread_list.ThreadListParams())
     catalog.close()
     link.flush()
     link.close()

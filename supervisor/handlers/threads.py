@@ -6,19 +6,25 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from protocol.notifications import ThreadNamed, ThreadReference, ThreadStatusChanged
+from protocol.link_calls import OnlyLook
+from protocol.notifications import ThreadNamed, ThreadReference
 from protocol.rpc import RpcError
+from protocol.thread_list import ThreadLoadedListParams, ThreadLoadedListResponse
 from protocol.threads import (
-    NotLoadedStatus,
     ThreadArchiveParams,
     ThreadArchiveResponse,
-    ThreadLoadedListParams,
-    ThreadLoadedListResponse,
+    ThreadDeleteParams,
+    ThreadDeleteResponse,
+    ThreadMetadataUpdateParams,
+    ThreadMetadataUpdateResponse,
     ThreadSetNameParams,
     ThreadSetNameResponse,
     ThreadUnarchiveParams,
     ThreadUnarchiveResponse,
+    ThreadUnsubscribeParams,
+    ThreadUnsubscribeResponse,
 )
+from rollouts.ids import canonical_id
 from supervisor.connection import Connection
 
 if TYPE_CHECKING:
@@ -39,17 +45,49 @@ def loaded_list(
 
 
 async def archive(front: Front, connection: Connection, params: ThreadArchiveParams) -> ThreadArchiveResponse:
-    thread = front.supervisor.threads.get(params.thread_id)
+    thread = front.loaded(params.thread_id)
+    if thread is not None and thread.facts.ephemeral:
+        raise RpcError(f"no rollout found for thread id {thread.id}")
     if thread is not None:
-        audience = set(thread.subscribers)
-        await front.supervisor.unload(thread, materialize=True)
-        closed = ThreadStatusChanged(thread_id=thread.id, status=NotLoadedStatus())
-        for subscriber in audience:
-            subscriber.notify("thread/status/changed", closed, thread.id)
+        await front.unload(thread, materialize=True)
     await front.catalog.call("thread/archive", params)
     told = ThreadReference(thread_id=params.thread_id)
     front.after(lambda: front.tell_all("thread/archived", told, params.thread_id))
     return ThreadArchiveResponse()
+
+
+async def delete(front: Front, connection: Connection, params: ThreadDeleteParams) -> ThreadDeleteResponse:
+    """What is in the way of it is found out while the thread is still loaded."""
+    thread = front.loaded(params.thread_id)
+    if thread is not None and thread.facts.ephemeral:
+        raise RpcError(f"thread is not persisted and cannot be deleted: {thread.id}")
+    await front.catalog.call("thread/delete", params, OnlyLook(only_look=True))
+    if thread is not None:
+        await front.unload(thread)
+    await front.catalog.call("thread/delete", params)
+    told = ThreadReference(thread_id=canonical_id(params.thread_id))
+    front.after(lambda: front.tell_all("thread/deleted", told, told.thread_id))
+    return ThreadDeleteResponse()
+
+
+def unsubscribe(
+    front: Front, connection: Connection, params: ThreadUnsubscribeParams
+) -> ThreadUnsubscribeResponse:
+    """The thread goes on for others; without any it is unloaded after a while (`supervisor.idle`)."""
+    thread = front.loaded(params.thread_id)
+    if thread is None:
+        return ThreadUnsubscribeResponse(status="notLoaded")
+    if not front.supervisor.unsubscribe(thread, connection):
+        return ThreadUnsubscribeResponse(status="notSubscribed")
+    return ThreadUnsubscribeResponse(status="unsubscribed")
+
+
+async def update_metadata(
+    front: Front, connection: Connection, params: ThreadMetadataUpdateParams
+) -> ThreadMetadataUpdateResponse:
+    _refuse_ephemeral(front, params.thread_id)
+    raw = await front.catalog.call("thread/metadata/update", params, front.statuses())
+    return msgspec.json.decode(raw, type=ThreadMetadataUpdateResponse)
 
 
 async def unarchive(
@@ -67,6 +105,7 @@ async def set_name(
     name = params.name.strip()
     if not name:
         raise RpcError("thread name must not be empty")
+    _refuse_ephemeral(front, params.thread_id)
     loaded = params.thread_id in front.supervisor.threads
     await front.catalog.call("thread/name/set", params, {"loaded": loaded})
     thread = front.supervisor.threads.get(params.thread_id)
@@ -75,3 +114,9 @@ async def set_name(
     told = ThreadNamed(thread_id=params.thread_id, thread_name=name)
     front.after(lambda: front.tell_all("thread/name/updated", told, params.thread_id))
     return ThreadSetNameResponse()
+
+
+def _refuse_ephemeral(front: Front, thread_id: str) -> None:
+    thread = front.loaded(thread_id)
+    if thread is not None and thread.facts.ephemeral:
+        raise RpcError(f"ephemeral thread does not support metadata updates: {thread.id}")

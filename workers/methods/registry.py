@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from workers.call import Call
-from workers.methods import threads, turns
+from workers.methods import forks, history, receipts, threads, turns
 
 if TYPE_CHECKING:
     from workers.thread import ThreadService
@@ -19,7 +19,13 @@ ThreadMethod = Callable[["ThreadService", Call], Awaitable[None]]
 METHODS: dict[str, ThreadMethod] = {
     "thread/start": threads.start,
     "thread/resume": threads.resume,
+    "thread/fork": forks.fork,
+    "thread/revert": forks.revert,
     "thread/read": threads.read,
+    "thread/turns/list": history.turns_list,
+    "thread/items/list": history.items_list,
+    "thread/items/read": history.items_read,
+    "thread/readState/update": receipts.update,
     "turn/start": turns.start,
     "turn/steer": turns.steer,
     "turn/interrupt": turns.interrupt,

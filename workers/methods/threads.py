@@ -46,7 +46,10 @@ async def resume(service: ThreadService, call: Call) -> None:
     fresh = session is None
     if session is None:
         try:
-            session = await service.load(params)
+            # A thread begun from items is loaded already when its worker's successor takes the request again.
+            session = (
+                service.begin_from_items(params) if params.history is not None else await service.load(params)
+            )
         except ConfigError as error:
             raise rpc.RpcError(f"failed to load configuration: {error}") from None
     elif not session.writer.stored:
@@ -62,8 +65,15 @@ async def resume(service: ThreadService, call: Call) -> None:
             )
             call.notice("warning", Warned(thread_id=session.id, message=text))
         call.notice("thread/status/changed", ThreadStatusChanged(thread_id=session.id, status=session.status))
-    call.reply(session.resumed(turns=[] if params.exclude_turns else _turns(session)))
-    if session.turns:
+    response = session.resumed(turns=[] if params.exclude_turns else full_turns(session))
+    if session.writer.stored:
+        pager = session.pager
+        response.turns_backwards_cursor = pager.last_turn_cursor()
+        response.items_backwards_cursor = pager.last_item_cursor()
+        if params.initial_turns_page is not None:
+            response.initial_turns_page = pager.turns(params.initial_turns_page)
+    call.reply(response)
+    if session.turns and session.usage.total_tokens and (fresh or not params.exclude_turns):
         usage = TokenUsageUpdated(
             thread_id=session.id, turn_id=session.turns[-1].id, token_usage=session.usage_notice()
         )
@@ -81,10 +91,11 @@ async def read(service: ThreadService, call: Call) -> None:
             raise rpc.RpcError("list_turns is not supported yet", rpc.METHOD_UNSUPPORTED)
         if session.history_mode == "paginated":
             call.notice("deprecationNotice", DeprecationNotice(summary=READ_HYDRATION))
-        turns = _turns(session)
+        turns = full_turns(session)
     service.learn_name(session)
-    call.reply(ThreadReadResponse(thread=session.thread(turns=turns)))
+    unread = None if session.ephemeral else session.receipts.get(session.id)
+    call.reply(ThreadReadResponse(thread=session.thread(turns=turns), read_state=unread))
 
 
-def _turns(session: Session) -> list[Turn]:
+def full_turns(session: Session) -> list[Turn]:
     return [msgspec.structs.replace(turn, items_view="full") for turn in session.turns]

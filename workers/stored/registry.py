@@ -6,7 +6,19 @@ from collections.abc import Callable
 
 from protocol.base import Wire
 from protocol.link_calls import OFFERED_MODELS
-from workers.stored import configuration, feedback, inventory, offered, providers, skills, threads
+from workers.stored import (
+    configuration,
+    feedback,
+    history,
+    inventory,
+    metadata,
+    offered,
+    providers,
+    receipts,
+    search,
+    skills,
+    threads,
+)
 from workers.stored.request import StoredRequest
 
 __all__ = ["METHODS", "StoredMethod"]
@@ -20,6 +32,13 @@ It may block: it has the process for itself, one request at a time.
 METHODS: dict[str, StoredMethod] = {
     "thread/list": threads.list_,
     "thread/read": threads.read,
+    "thread/search": search.search,
+    "thread/turns/list": history.turns_list,
+    "thread/items/list": history.items_list,
+    "thread/items/read": history.items_read,
+    "thread/metadata/update": metadata.update,
+    "thread/readState/update": receipts.update,
+    "thread/delete": threads.delete,
     "thread/archive": threads.archive,
     "thread/unarchive": threads.unarchive,
     "thread/name/set": threads.set_name,

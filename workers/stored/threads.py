@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from protocol.base import Wire
+from protocol.link_calls import OnlyLook
 from protocol.notifications import DeprecationNotice
+from protocol.thread_list import ThreadListParams
 from protocol.threads import (
     ThreadArchiveParams,
     ThreadArchiveResponse,
-    ThreadListParams,
+    ThreadDeleteParams,
+    ThreadDeleteResponse,
     ThreadReadParams,
     ThreadReadResponse,
     ThreadSetNameParams,
@@ -18,7 +21,7 @@ from protocol.threads import (
 )
 from workers.stored.request import StoredRequest
 
-__all__ = ["READ_HYDRATION", "archive", "list_", "read", "set_name", "unarchive"]
+__all__ = ["READ_HYDRATION", "archive", "delete", "list_", "read", "set_name", "unarchive"]
 
 READ_HYDRATION = (
     "Full-history hydration is deprecated for paginated threads; omit `includeTurns` or set it to `false`, "
@@ -35,7 +38,14 @@ def read(request: StoredRequest) -> Wire:
     thread = request.threads.read(params.thread_id, include_turns=params.include_turns)
     if params.include_turns and thread.history_mode == "paginated":
         request.notice("deprecationNotice", DeprecationNotice(summary=READ_HYDRATION))
-    return ThreadReadResponse(thread=thread)
+    return ThreadReadResponse(thread=thread, read_state=request.threads.receipts.get(thread.id))
+
+
+def delete(request: StoredRequest) -> Wire:
+    request.threads.delete(
+        request.params(ThreadDeleteParams).thread_id, only_look=request.context(OnlyLook).only_look
+    )
+    return ThreadDeleteResponse()
 
 
 def archive(request: StoredRequest) -> Wire:

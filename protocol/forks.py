@@ -1,0 +1,74 @@
+"""Threads that go on from a point of another one (forks), or of themselves (reverts)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from protocol.base import Params, Wire
+from protocol.policy import ApprovalPolicy, SandboxMode
+from protocol.threads import ApprovalsReviewer, Thread, ThreadStartResponse
+
+__all__ = ["ThreadForkParams", "ThreadForkResponse", "ThreadRevertParams", "ThreadRevertResponse"]
+
+
+class ThreadForkParams(Params, kw_only=True):
+    """`last_turn_id`: up to and with this turn; `before_turn_id`: up to this turn and without it.
+
+    `path`: the rollout to fork, which then counts and not the id.
+    """
+
+    EXPERIMENTAL: ClassVar = frozenset(
+        (
+            "attach_to_source",
+            "before_turn_id",
+            "defer_goal_continuation",
+            "experimental_disable_prediction_mcp",
+            "experimental_prediction_mode",
+            "path",
+            "permissions",
+            "runtime_workspace_roots",
+        )
+    )
+
+    thread_id: str
+    approval_policy: ApprovalPolicy | None = None
+    approvals_reviewer: ApprovalsReviewer | None = None
+    attach_to_source: bool = False
+    base_instructions: str | None = None
+    before_turn_id: str | None = None
+    config: dict[str, Any] | None = None
+    cwd: str | None = None
+    defer_goal_continuation: bool = False
+    developer_instructions: str | None = None
+    ephemeral: bool = False
+    exclude_turns: bool = False
+    experimental_disable_prediction_mcp: bool = False
+    experimental_prediction_mode: bool = False
+    last_turn_id: str | None = None
+    model: str | None = None
+    model_provider: str | None = None
+    path: str | None = None
+    permissions: str | None = None
+    runtime_workspace_roots: list[str] | None = None
+    sandbox: SandboxMode | None = None
+    service_tier: str | None = None
+    thread_source: str | None = None
+
+
+class ThreadForkResponse(ThreadStartResponse, kw_only=True):
+    pass
+
+
+class ThreadRevertParams(Params, kw_only=True):
+    """`before_turn_id`: this turn and all later ones go."""
+
+    thread_id: str
+    before_turn_id: str
+
+
+class ThreadRevertResponse(Wire, kw_only=True):
+    """The cursors are those of the newest turn and item that are left."""
+
+    thread: Thread
+    turns_backwards_cursor: str | None = None
+    items_backwards_cursor: str | None = None
