@@ -282,7 +282,9 @@ def test_a_fork_shows_the_first_message_of_its_origin(catalog):
     base = {"thread_id": thread_id(1), "end_ordinal_exclusive": 2}
     store(catalog, 2, text="later", history_base=base, forked_from_id=thread_id(1), history_mode="paginated")
     forked = catalog.list(ThreadListParams()).data[0]
-    assert (forked.preview, forked.forked_from_id) == ("origin", thread_id(1))
+    # As the peer: the list does not tell what a thread was forked from, the thread itself does.
+    assert (forked.preview, forked.forked_from_id) == ("origin", None)
+    assert catalog.read(thread_id(2)).forked_from_id == thread_id(1)
 
 
 def test_strange_files_are_not_listed(catalog):
