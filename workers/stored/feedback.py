@@ -20,9 +20,9 @@ from protocol.feedback import (
     FeedbackUploadResponse,
 )
 from protocol.rpc import INTERNAL_ERROR, RpcError
+from rollouts.chain import read_meta
 from rollouts.errors import RolloutError
 from rollouts.ids import canonical_id, new_id
-from rollouts.reader import read_meta
 from workers.stored.configuration import load
 from workers.stored.http import HttpError
 from workers.stored.http import request as ask
