@@ -112,7 +112,8 @@ class Compiler:
             required.append(config.tag_field)
         for field in msgspec.structs.fields(cls):
             schema = self.schema(field.type)
-            optional = not field.required and (cls in self._inputs or field.default is UNSET)
+            left_out = field.default is UNSET or (config.omit_defaults and not field.required)
+            optional = left_out or (cls in self._inputs and not field.required)
             if optional:
                 schema = _with_default(schema, field)
             else:
