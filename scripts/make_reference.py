@@ -66,6 +66,7 @@ OWNERS = {
     Owner.FRONT: "the front",
     Owner.WORKER: "the worker of the thread",
     Owner.CATALOG: "a worker without a thread",
+    Owner.HOST: "the connection's worker for the machine",
 }
 ORDERS = {
     Order.CONNECTION: "after all requests before it on the connection",
@@ -99,7 +100,9 @@ def page() -> str:
 
 def _method(row: Method, whole: Document) -> str:
     params, result = whole.params[row.name], whole.results[row.name]
-    text = f"### `{row.name}`\n\n{_marked(row)}Answered by {OWNERS[row.owner]}, {ORDERS[row.order]}.\n"
+    owner = OWNERS.get(row.owner, f"the {row.owner.value}")
+    order = ORDERS.get(row.order, f"in order with others of the same {row.order.value}")
+    text = f"### `{row.name}`\n\n{_marked(row)}Answered by {owner}, {order}.\n"
     for name in (params, result):
         said = whole.definitions[name].get("description") if name else None
         if said:

@@ -18,6 +18,7 @@ from running_server import ROOT, RunningServer
 from protocol.export.document import document, references
 from protocol.export.naming import notification_name
 from protocol.methods import METHODS, NOTIFICATIONS, SERVER_REQUESTS
+from protocol.unsupported import UNSUPPORTED
 
 Start = Callable[..., RunningServer]
 NPM_S = 120
@@ -75,6 +76,16 @@ def test_a_schema_file_for_each_message_and_bundles(tmp_path: Path) -> None:
 
 def inner(schema: dict[str, Any]) -> set[str]:
     return {f"v2/{name}" for name in schema.get("definitions", {}).get("v2", {})}
+
+
+def test_the_reference_page_tells_of_every_method() -> None:
+    sys.path.insert(0, str(ROOT / "scripts"))
+    from make_reference import page  # noqa: PLC0415 - scripts are no package
+
+    text = page()
+    for row in (*METHODS.values(), *NOTIFICATIONS.values(), *SERVER_REQUESTS.values()):
+        assert f"### `{row.name}`\n" in text
+    assert all(f"`{name}`" in text for name in UNSUPPORTED)
 
 
 def test_optional_in_params_always_there_in_results() -> None:
