@@ -21,6 +21,7 @@ from config.settings import (
     ShellEnvironmentPolicy,
     settings_of,
 )
+from config.skills import Skills, find_skills
 from config.trust import TrustLevel, trust_of
 from protocol.forks import ThreadForkParams
 from protocol.policy import (
@@ -76,6 +77,7 @@ class ThreadSettings(msgspec.Struct, frozen=True, kw_only=True):
     cwd: absolute; need not exist. permission_profile: what clients see when nobody has chosen a sandbox.
     model_info: of `model`, with the window from the settings in place.
     auto_compact_limit: in tokens. tools: names of the built-in tools on offer.
+    skills: all that were found for the cwd.
     user_instructions, instruction_sources: the text of the AGENTS.md files and their paths.
     base_instructions: None means the server's own.
     """
@@ -99,6 +101,7 @@ class ThreadSettings(msgspec.Struct, frozen=True, kw_only=True):
     command_limits: CommandLimits
     base_instructions: str | None
     developer_instructions: str | None
+    skills: Skills
     user_instructions: str
     instruction_sources: tuple[str, ...]
     tools: tuple[str, ...]
@@ -159,6 +162,13 @@ def resolve_thread(
         command_limits=settings.bulkhead.command_limits,
         base_instructions=_base_instructions(document, settings, overrides, home, environ),
         developer_instructions=overrides.developer_instructions or settings.developer_instructions,
+        skills=find_skills(
+            home,
+            cwd,
+            environ=environ,
+            switches=settings.skills.config,
+            root_markers=settings.project_root_markers,
+        ),
         user_instructions=docs.text,
         instruction_sources=docs.sources,
         tools=_tools(settings, info),

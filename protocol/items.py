@@ -16,18 +16,30 @@ __all__ = [
     "CommandAction",
     "CommandExecutionItem",
     "ContextCompactionItem",
+    "DynamicToolCallItem",
+    "EnteredReviewModeItem",
+    "ExitedReviewModeItem",
     "FileChangeItem",
     "FileUpdateChange",
+    "FunctionCallOutputItem",
+    "HookPromptFragment",
+    "HookPromptItem",
+    "ImageGenerationItem",
     "ImageViewItem",
+    "InputAudioContent",
+    "InputImageContent",
+    "InputTextContent",
     "ListFilesAction",
     "PatchChangeKind",
     "PlanItem",
     "ReadAction",
     "ReasoningItem",
     "SearchAction",
+    "SleepItem",
     "TextElement",
     "TextInput",
     "ThreadItem",
+    "ToolContent",
     "UnknownAction",
     "UserInput",
     "UserMessageItem",
@@ -233,8 +245,102 @@ class ContextCompactionItem(_Item, kw_only=True, tag="contextCompaction"):
     completed_at_ms: int | None = None
 
 
+class EnteredReviewModeItem(_Item, kw_only=True, tag="enteredReviewMode"):
+    """`review`: what is reviewed, in a few words."""
+
+    review: str
+    started_at_ms: int | None = None
+    completed_at_ms: int | None = None
+
+
+class ExitedReviewModeItem(_Item, kw_only=True, tag="exitedReviewMode"):
+    """`review`: the findings as text."""
+
+    review: str
+    started_at_ms: int | None = None
+    completed_at_ms: int | None = None
+
+
+class SleepItem(_Item, kw_only=True, tag="sleep"):
+    duration_ms: int
+    started_at_ms: int | None = None
+    completed_at_ms: int | None = None
+
+
+class HookPromptFragment(Wire, kw_only=True):
+    text: str
+    hook_run_id: str
+
+
+class HookPromptItem(_Item, kw_only=True, tag="hookPrompt"):
+    fragments: list[HookPromptFragment]
+    started_at_ms: int | None = None
+    completed_at_ms: int | None = None
+
+
+class FunctionCallOutputItem(_Item, kw_only=True, tag="functionCallOutput"):
+    """What was told to the model in a tool's name without a call. `output`: text, or parts in Responses form."""
+
+    name: str
+    namespace: str | None = None
+    output: Any
+    started_at_ms: int | None = None
+    completed_at_ms: int | None = None
+
+
+class InputTextContent(Wire, kw_only=True, tag_field="type", tag="inputText"):
+    text: str
+
+
+class InputImageContent(Wire, kw_only=True, tag_field="type", tag="inputImage"):
+    image_url: str
+
+
+class InputAudioContent(Wire, kw_only=True, tag_field="type", tag="inputAudio"):
+    audio_url: str
+
+
+ToolContent = InputTextContent | InputImageContent | InputAudioContent
+
+
+class DynamicToolCallItem(_Item, kw_only=True, tag="dynamicToolCall"):
+    """A call of a tool that the client runs. `arguments`: JSON."""
+
+    namespace: str | None = None
+    tool: str
+    arguments: Any
+    status: Literal["inProgress", "completed", "failed"]
+    content_items: list[ToolContent] | None = None
+    success: bool | None = None
+    duration_ms: int | None = None
+    started_at_ms: int | None = None
+    completed_at_ms: int | None = None
+
+
+class ImageGenerationItem(_Item, kw_only=True, tag="imageGeneration"):
+    """`result`: base64. `saved_path`: where it was stored, absolute."""
+
+    status: str
+    revised_prompt: str | None = None
+    result: str = ""
+    saved_path: str | None = None
+    failure: Any = None
+    generation_id: str | None = None
+    input_images: list[Any] = []
+    transparent_background: bool | None = None
+    started_at_ms: int | None = None
+    completed_at_ms: int | None = None
+
+
 ThreadItem = (
     UserMessageItem
+    | HookPromptItem
+    | FunctionCallOutputItem
+    | DynamicToolCallItem
+    | SleepItem
+    | ImageGenerationItem
+    | EnteredReviewModeItem
+    | ExitedReviewModeItem
     | AgentMessageItem
     | ReasoningItem
     | CommandExecutionItem

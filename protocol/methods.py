@@ -45,6 +45,9 @@ from protocol import (
     threads,
     turns,
 )
+from protocol import client_tools as _t
+from protocol import control as _c
+from protocol import review as _r
 from protocol.base import NoParams
 
 __all__ = [
@@ -103,6 +106,14 @@ class ServerRequest(msgspec.Struct, frozen=True):
 
 _FRONT, _WORKER, _CATALOG, _HOST = Owner.FRONT, Owner.WORKER, Owner.CATALOG, Owner.HOST
 _THREAD, _NONE, _ACCOUNT = Order.THREAD, Order.NONE, Order.ACCOUNT
+
+
+def _on_thread(
+    name: str, params: type[msgspec.Struct], result: type[msgspec.Struct], *, experimental: bool = False
+) -> Method:
+    """The worker of a loaded thread answers, in the order of the thread's requests."""
+    return Method(name, params, result, _WORKER, _THREAD, experimental)
+
 
 _METHODS = (
     Method("initialize", session.InitializeParams, session.InitializeResponse, _FRONT, Order.CONNECTION),
@@ -188,6 +199,38 @@ _METHODS = (
     Method("turn/start", turns.TurnStartParams, turns.TurnStartResponse, _WORKER, _THREAD),
     Method("turn/steer", turns.TurnSteerParams, turns.TurnSteerResponse, _WORKER, _THREAD),
     Method("turn/interrupt", turns.TurnInterruptParams, turns.TurnInterruptResponse, _WORKER, _THREAD),
+    Method("review/start", _r.ReviewStartParams, _r.ReviewStartResponse, _WORKER, _THREAD),
+    # around the turns of a loaded thread
+    _on_thread("thread/compact/start", _c.ThreadCompactStartParams, _c.ThreadCompactStartResponse),
+    _on_thread("thread/inject_items", _c.ThreadInjectItemsParams, _c.ThreadInjectItemsResponse),
+    _on_thread("thread/shellCommand", _c.ThreadShellCommandParams, _c.ThreadShellCommandResponse),
+    _on_thread("thread/goal/set", _c.ThreadGoalSetParams, _c.ThreadGoalSetResponse),
+    _on_thread("thread/goal/get", _c.ThreadGoalGetParams, _c.ThreadGoalGetResponse),
+    _on_thread("thread/goal/clear", _c.ThreadGoalClearParams, _c.ThreadGoalClearResponse),
+    _on_thread(
+        "thread/settings/update",
+        _c.ThreadSettingsUpdateParams,
+        _c.ThreadSettingsUpdateResponse,
+        experimental=True,
+    ),
+    _on_thread(
+        "thread/backgroundTerminals/list",
+        _c.ThreadBackgroundTerminalsListParams,
+        _c.ThreadBackgroundTerminalsListResponse,
+        experimental=True,
+    ),
+    _on_thread(
+        "thread/backgroundTerminals/clean",
+        _c.ThreadBackgroundTerminalsCleanParams,
+        _c.ThreadBackgroundTerminalsCleanResponse,
+        experimental=True,
+    ),
+    _on_thread(
+        "thread/backgroundTerminals/terminate",
+        _c.ThreadBackgroundTerminalsTerminateParams,
+        _c.ThreadBackgroundTerminalsTerminateResponse,
+        experimental=True,
+    ),
     # configuration
     Method("config/read", configuration.ConfigReadParams, configuration.ConfigReadResponse, _CATALOG, _NONE),
     Method(
@@ -386,6 +429,10 @@ _NOTIFICATIONS = (
     Notification("thread/unarchived", _n.ThreadReference),
     Notification("thread/closed", _n.ThreadReference),
     Notification("thread/goal/cleared", _n.ThreadReference),
+    Notification("thread/goal/updated", _c.ThreadGoalUpdatedNotification),
+    Notification("thread/compacted", _c.ContextCompactedNotification),
+    Notification("thread/settings/updated", _c.ThreadSettingsUpdatedNotification, experimental=True),
+    Notification("model/rerouted", _n.ModelReroutedNotification),
     Notification("thread/tokenUsage/updated", _n.TokenUsageUpdated),
     Notification("turn/started", _n.TurnNotice),
     Notification("turn/completed", _n.TurnNotice),
@@ -418,6 +465,23 @@ _SERVER_REQUESTS = (
     ),
     ServerRequest(
         "account/chatgptAuthTokens/refresh", accounts.TokenRefreshParams, accounts.TokenRefreshResponse
+    ),
+    ServerRequest(
+        "item/permissions/requestApproval",
+        _t.PermissionsRequestApprovalParams,
+        _t.PermissionsRequestApprovalResponse,
+    ),
+    ServerRequest(
+        "item/tool/requestUserInput",
+        _t.ToolRequestUserInputParams,
+        _t.ToolRequestUserInputResponse,
+        experimental=True,
+    ),
+    ServerRequest(
+        "item/tool/call",
+        _t.DynamicToolCallParams,
+        _t.DynamicToolCallResponse,
+        experimental=True,
     ),
 )
 

@@ -85,6 +85,16 @@ class TurnPlanUpdated(Wire, kw_only=True):
     plan: list[PlanStep]
 
 
+class ModelReroutedNotification(Wire, kw_only=True):
+    """The provider answered with another model than the one that was asked for."""
+
+    thread_id: str
+    turn_id: str
+    from_model: str
+    to_model: str
+    reason: Literal["highRiskCyberActivity"]
+
+
 class ErrorNotice(Wire, kw_only=True):
     error: TurnError
     will_retry: bool

@@ -13,7 +13,7 @@ from protocol.constraints import ABSOLUTE
 from protocol.policy import GranularApproval
 from protocol.rpc import NULL, RpcError
 
-__all__ = ["decode_params", "refuse_experimental"]
+__all__ = ["decode_params", "describe", "refuse_experimental"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -47,7 +47,7 @@ def decode_params(params: msgspec.Raw | None, kind: type[T]) -> T:
         raise RpcError("Invalid request: missing field `params`")
     try:
         if kind is NoParams and (given := msgspec.json.decode(params)) != {}:
-            raise RpcError(f"Invalid request: invalid type: {_describe(given)}, expected unit")
+            raise RpcError(f"Invalid request: invalid type: {describe(given)}, expected unit")
         return msgspec.json.decode(params, type=kind)
     except msgspec.ValidationError as error:
         raise RpcError(f"Invalid request: {_explain(str(error), params, kind)}") from None
@@ -80,7 +80,7 @@ def _explain(text: str, params: msgspec.Raw, kind: type[msgspec.Struct]) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return text
     if path is None and not isinstance(value, dict):
-        return f"invalid type: {_describe(value)}, expected struct {kind.__name__}"
+        return f"invalid type: {describe(value)}, expected struct {kind.__name__}"
     expected: Any = kind
     parent: Any = kind
     for name, index in _STEP.findall(path.group(1) if path else ""):
@@ -100,15 +100,16 @@ def _explain(text: str, params: msgspec.Raw, kind: type[msgspec.Struct]) -> str:
     if text.startswith(_NOT_ABSOLUTE):
         return "AbsolutePathBuf deserialized without a base path"
     if out_of_range := _RANGE.match(text):
-        return f"invalid value: {_describe(value)}, expected {_WIDTHS.get(out_of_range.group(2), 'i64')}"
+        return f"invalid value: {describe(value)}, expected {_WIDTHS.get(out_of_range.group(2), 'i64')}"
     found = _EXPECTED.match(text)
     if found:
         wanted = found.group(1).removesuffix(" | null").split(" | ")[0]
-        return f"invalid type: {_describe(value)}, expected {_WORDS.get(wanted, wanted)}"
+        return f"invalid type: {describe(value)}, expected {_WORDS.get(wanted, wanted)}"
     return text.split(" - at ", maxsplit=1)[0]
 
 
-def _describe(value: Any) -> str:
+def describe(value: Any) -> str:
+    """A value as it is named in an error: `string "x"`, `integer `5``."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from protocol.base import UNSET, Absent, Params, Wire
+from protocol.client_tools import DynamicTool
 from protocol.history import InitialTurnsPage, TurnsPage
 from protocol.policy import ApprovalPolicy, SandboxMode, SandboxPolicy
 from protocol.receipts import ThreadReadState
@@ -152,7 +153,8 @@ class ThreadStartParams(Params, kw_only=True):
     cwd: str | None = None
     daybreak_enabled: bool | None = None
     developer_instructions: str | None = None
-    dynamic_tools: list[Any] | None = None
+    dynamic_tools: list[DynamicTool] | None = None
+    """Tools that the client runs: see `item/tool/call`."""
     environments: list[Any] | None = None
     ephemeral: bool | None = None
     experimental_raw_events: bool = False

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from protocol.base import Params, Wire
+from protocol.base import UNSET, Absent, Params, Wire
 from protocol.items import ThreadItem, UserInput
 from protocol.policy import ApprovalPolicy, SandboxPolicy
 
@@ -79,10 +79,15 @@ class TurnStartParams(Params, kw_only=True):
     model: str | None = None
     output_schema: Any = None
     sandbox_policy: SandboxPolicy | None = None
-    service_tier: str | None = None
+    service_tier: str | Absent | None = UNSET
+    """Null means the provider's default."""
     summary: Literal["auto", "concise", "detailed", "none"] | None = None
     personality: Literal["none", "friendly", "pragmatic"] | None = None
     collaboration_mode: CollaborationMode | None = None
+    permissions: str | None = None
+    disabled_plugin_ids: list[str] | None = None
+    service_tier_for_turn: str | None = None
+    """For this turn alone."""
 
 
 class TurnStartResponse(Wire, kw_only=True):

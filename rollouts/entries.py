@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from protocol.control import ThreadGoal
 from protocol.items import ThreadItem
 from protocol.policy import ApprovalPolicy, SandboxPolicy
 from protocol.threads import HistoryMode
@@ -20,6 +21,8 @@ from rollouts.policy import permission_profile, stored_error, stored_sandbox
 __all__ = [
     "ItemEntry",
     "compacted",
+    "goal_cleared",
+    "goal_updated",
     "item_completed",
     "new_meta",
     "response_item",
@@ -164,6 +167,15 @@ def compacted(message: str, replacement: list[bytes]) -> Entry:
     """`replacement`: the model items (as JSON) that stand for all before; `message`: the summary among them."""
     history = [msgspec.Raw(item) for item in replacement]
     return Entry("compacted", {"message": message, "replacement_history": history})
+
+
+def goal_updated(thread_id: str, goal: ThreadGoal) -> Entry:
+    """In camelCase, unlike the other events: so the peer writes it."""
+    return Entry("event_msg", {"type": "thread_goal_updated", "threadId": thread_id, "goal": goal})
+
+
+def goal_cleared(thread_id: str) -> Entry:
+    return Entry("event_msg", {"type": "thread_goal_cleared", "threadId": thread_id})
 
 
 def task_complete(

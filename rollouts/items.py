@@ -14,6 +14,7 @@ import msgspec
 
 from protocol.items import ThreadItem
 from rollouts.policy import camel_keys
+from rollouts.reviews import hint_of, review_text
 from rollouts.shellwords import join_words
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "command_fields",
     "content_of",
     "item_of",
+    "query_of",
     "web_action_of",
 ]
 
@@ -101,6 +103,22 @@ def web_action_of(action: Any) -> dict[str, Any] | None:
     return {"type": kind, **{key: action.get(key) for key in _WEB_FIELDS[kind]}}
 
 
+def query_of(action: dict[str, Any]) -> str:
+    """A web action in wire form, in a few words."""
+    match action.get("type"):
+        case "search":
+            queries = action.get("queries") or []
+            query = action.get("query") or (queries[0] if queries else "")
+            return f"{query} ..." if not action.get("query") and len(queries) > 1 else str(query)
+        case "openPage":
+            return str(action.get("url") or "")
+        case "findInPage":
+            pattern, url = action.get("pattern"), action.get("url")
+            return f"'{pattern}' in {url}" if pattern and url else str(pattern or url or "")
+        case _:
+            return ""
+
+
 def _user(stored: dict[str, Any]) -> dict[str, Any]:
     content = content_of(stored["content"])
     return {"type": "userMessage", "clientId": stored.get("client_id"), "content": content}
@@ -161,6 +179,34 @@ def _web(stored: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _dynamic(stored: dict[str, Any]) -> dict[str, Any]:
+    duration, status = stored.get("duration"), stored["status"]
+    return {
+        "type": "dynamicToolCall",
+        "namespace": stored.get("namespace"),
+        "tool": stored["tool"],
+        "arguments": stored.get("arguments"),
+        "status": "inProgress" if status == "in_progress" else status,
+        "contentItems": stored.get("content_items"),
+        "success": stored.get("success"),
+        "durationMs": (duration["secs"] * _NANOS + duration["nanos"]) // 1_000_000 if duration else None,
+    }
+
+
+def _image(stored: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "imageGeneration",
+        "status": stored["status"],
+        "revisedPrompt": stored.get("revised_prompt"),
+        "result": stored.get("result") or "",
+        "savedPath": stored.get("saved_path"),
+    }
+
+
+def _hook(stored: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "hookPrompt", "fragments": camel_keys(stored["fragments"])}
+
+
 def _path(url: str) -> str:
     return unquote(url.removeprefix("file://")) if url.startswith("file://") else url
 
@@ -174,5 +220,21 @@ _READERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "Plan": lambda stored: {"type": "plan", "text": stored["text"]},
     "WebSearch": _web,
     "ImageView": lambda stored: {"type": "imageView", "path": _path(stored["path"])},
+    "DynamicToolCall": _dynamic,
+    "Sleep": lambda stored: {"type": "sleep", "durationMs": stored["duration_ms"]},
+    "ImageGeneration": _image,
+    "HookPrompt": _hook,
+    "FunctionCallOutput": lambda stored: {
+        "type": "functionCallOutput",
+        **{key: stored.get(key) for key in ("name", "namespace", "output")},
+    },
+    "EnteredReviewMode": lambda stored: {
+        "type": "enteredReviewMode",
+        "review": stored.get("user_facing_hint") or hint_of(stored.get("target")),
+    },
+    "ExitedReviewMode": lambda stored: {
+        "type": "exitedReviewMode",
+        "review": review_text(stored.get("review_output")),
+    },
     "ContextCompaction": lambda _: {"type": "contextCompaction"},
 }

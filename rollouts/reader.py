@@ -14,6 +14,7 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
+from protocol.control import ThreadGoal
 from protocol.turns import Turn
 from rollouts.chain import chain_of, read_meta
 from rollouts.lines import (
@@ -65,6 +66,7 @@ class History(msgspec.Struct, kw_only=True):
     preview: str
     tokens: TokenInfo | None = None
     context: TurnContext | None = None
+    goal: ThreadGoal | None = None
     open_turn_id: str | None = None
     next_ordinal: int | None = None
     lines: int = 0
@@ -99,6 +101,7 @@ def read_history(path: Path) -> History:
         preview=preview_of(items),
         tokens=reader.tokens,
         context=reader.context,
+        goal=reader.goal,
         open_turn_id=open_turn_id,
         next_ordinal=reader.next_ordinal if reader.paginated else None,
         lines=reader.lines,
@@ -109,6 +112,10 @@ def read_history(path: Path) -> History:
     )
 
 
+class GoalUpdated(msgspec.Struct):
+    goal: ThreadGoal
+
+
 class _Reader:
     def __init__(self, *, paginated: bool) -> None:
         self.paginated = paginated
@@ -116,6 +123,7 @@ class _Reader:
         self.turns = TurnBuilder()
         self.tokens: TokenInfo | None = None
         self.context: TurnContext | None = None
+        self.goal: ThreadGoal | None = None
         self.next_ordinal = 0
         self.lines = self.junk = self.gaps = 0
         self.torn = False
@@ -167,6 +175,13 @@ class _Reader:
             count = decode_as(TokenCount, payload)
             if count is not None and count.info is not None:
                 self.tokens = count.info
+            return
+        if kind == "thread_goal_updated":
+            event = decode_as(GoalUpdated, payload)
+            self.goal = event.goal if event is not None else self.goal
+            return
+        if kind == "thread_goal_cleared":
+            self.goal = None
             return
         if kind == "thread_settings_applied":
             self.take_settings(payload)

@@ -11,11 +11,18 @@ from protocol.items import (
     AgentMessageItem,
     CommandExecutionItem,
     ContextCompactionItem,
+    DynamicToolCallItem,
+    EnteredReviewModeItem,
+    ExitedReviewModeItem,
     FileChangeItem,
     FileUpdateChange,
+    FunctionCallOutputItem,
+    HookPromptItem,
+    ImageGenerationItem,
     ImageViewItem,
     PlanItem,
     ReasoningItem,
+    SleepItem,
     ThreadItem,
     UserInput,
     UserMessageItem,
@@ -23,6 +30,7 @@ from protocol.items import (
 )
 from rollouts.items import ACTIONS, INPUTS, MOVED, SOURCES, WEB_ACTIONS
 from rollouts.policy import snake_keys
+from rollouts.reviews import NO_OUTPUT, review_output
 from rollouts.shellwords import split_words
 
 __all__ = ["stored_changes", "stored_content", "stored_item"]
@@ -71,6 +79,47 @@ def stored_item(item: ThreadItem) -> dict[str, Any]:
             return {"type": "ImageView", "id": item.id, "path": _url(item.path)}
         case ContextCompactionItem():
             return {"type": "ContextCompaction", "id": item.id}
+        case _:
+            return _stored_other(item)
+
+
+_Other = (
+    DynamicToolCallItem
+    | EnteredReviewModeItem
+    | ExitedReviewModeItem
+    | FunctionCallOutputItem
+    | HookPromptItem
+    | ImageGenerationItem
+    | SleepItem
+)
+
+
+def _stored_other(item: _Other) -> dict[str, Any]:
+    match item:
+        case DynamicToolCallItem():
+            return _stored_dynamic(item)
+        case EnteredReviewModeItem():
+            target = {"type": "custom", "instructions": item.review}
+            return {
+                "type": "EnteredReviewMode",
+                "id": item.id,
+                "target": target,
+                "user_facing_hint": item.review,
+            }
+        case ExitedReviewModeItem():
+            output = None if item.review == NO_OUTPUT else review_output(item.review)
+            return {"type": "ExitedReviewMode", "id": item.id, "review_output": output}
+        case HookPromptItem():
+            fragments = snake_keys(msgspec.to_builtins(item.fragments))
+            return {"type": "HookPrompt", "id": item.id, "fragments": fragments}
+        case FunctionCallOutputItem():
+            stored: dict[str, Any] = {"type": "FunctionCallOutput", "id": item.id, "name": item.name}
+            return {**stored, "namespace": item.namespace, "output": item.output}
+        case ImageGenerationItem():
+            stored = {"type": "ImageGeneration", "id": item.id, "status": item.status, "result": item.result}
+            return {**stored, "revised_prompt": item.revised_prompt, "saved_path": item.saved_path}
+        case SleepItem():
+            return {"type": "Sleep", "id": item.id, "duration_ms": item.duration_ms}
 
 
 def stored_content(content: list[UserInput]) -> list[dict[str, Any]]:
@@ -120,10 +169,28 @@ def _stored_command(item: CommandExecutionItem) -> dict[str, Any]:
         stored["aggregated_output"] = item.aggregated_output
     if item.exit_code is not None:
         stored["exit_code"] = item.exit_code
-    if item.duration_ms is not None:
-        secs, ms = divmod(max(0, item.duration_ms), 1000)
-        stored["duration"] = {"secs": secs, "nanos": ms * 1_000_000}
-    return stored
+    return stored | _duration(item.duration_ms)
+
+
+def _stored_dynamic(item: DynamicToolCallItem) -> dict[str, Any]:
+    stored: dict[str, Any] = {"type": "DynamicToolCall", "id": item.id}
+    if item.namespace is not None:
+        stored["namespace"] = item.namespace
+    stored |= {
+        "tool": item.tool,
+        "arguments": item.arguments,
+        "status": _STATUS.get(item.status, item.status),
+        "content_items": msgspec.to_builtins(item.content_items),
+        "success": item.success,
+    }
+    return stored | _duration(item.duration_ms)
+
+
+def _duration(milliseconds: int | None) -> dict[str, Any]:
+    if milliseconds is None:
+        return {}
+    secs, ms = divmod(max(0, milliseconds), 1000)
+    return {"duration": {"secs": secs, "nanos": ms * 1_000_000}}
 
 
 def _stored_web_action(action: Any, query: str) -> dict[str, Any]:

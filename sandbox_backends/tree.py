@@ -20,8 +20,6 @@ from typing import ClassVar
 
 import msgspec
 
-from sandbox_backends.traits import environ_has, filters
-
 __all__ = ["MARK", "Family", "Process", "become_subreaper", "children", "look", "reap_strays"]
 
 MARK = "BULKHEAD_COMMAND"
@@ -36,6 +34,8 @@ BIRTH_SPREAD_TICKS = 200
 REAP_TRIES, REAP_PAUSE_S = 200, 0.001
 EXEC_LIMIT_S = 1.0
 """How long a process may be in the middle of an execve before we decide without its environment."""
+_ENVIRON_FIELDS = slice(47, 49)
+"""Where `env_start` and `env_end` stand in a stat line, counted from the state."""
 _DEAD = "ZX"
 
 
@@ -143,6 +143,33 @@ def _reap(pid: int) -> bool:
         return False
 
 
+def _environ_has(pid: int, mark: bytes) -> bool | None:
+    """Whether the process was given this variable; None while an execve is replacing what could tell."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            environ = file.read()
+        if environ:
+            return mark in environ.split(b"\0")
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            line = file.read()
+    except OSError:
+        return False
+    fields = line[line.rindex(b")") + 2 :].split()
+    start, end = map(int, fields[_ENVIRON_FIELDS])
+    # Both are 0 until the new program has its stack, and apart when it got it just after we read: ask again then.
+    in_exec = start == 0 or start != end
+    return None if in_exec and fields[0].decode() not in _DEAD else False
+
+
+def _filters(pid: int) -> int:
+    """How many seccomp filters a process runs under; it cannot hide them."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith(b"Seccomp_filters:")), 0)
+    except OSError:
+        return 0
+
+
 class Family:
     """A command and all that came of it. `root` is a child of ours that somebody else waits for (Popen)."""
 
@@ -192,10 +219,10 @@ class Family:
                 return True
         if self._mark is None or not process.alive:
             return False
-        marked = environ_has(process.pid, self._mark)
+        marked = _environ_has(process.pid, self._mark)
         if marked is None:
             self._unclear = True
-        return bool(marked) or (self.confined == {self} and filters(process.pid) > filters(os.getpid()))
+        return bool(marked) or (self.confined == {self} and _filters(process.pid) > _filters(os.getpid()))
 
     def disband(self) -> None:
         """It counts no more among those that a hidden process may belong to."""

@@ -19,6 +19,7 @@ import msgspec
 from config.errors import ConfigError
 from protocol import rpc
 from protocol.base import Wire
+from protocol.experimental import refuse_unasked
 from protocol.link import Adopt, Command
 from protocol.link_calls import UnusedSource
 from protocol.methods import METHODS, Method, Order, Owner
@@ -249,6 +250,8 @@ class Front:
             raise rpc.RpcError(f"{row.name} requires experimentalApi capability")
         if isinstance(row, Unsupported):
             raise refusal(row)
+        if not connection.experimental:
+            refuse_unasked(row.name, request.params, row.params)
         if row.owner is Owner.FRONT:
             self._answer(connection, request, row)
         elif row.owner is Owner.CATALOG:

@@ -67,12 +67,15 @@ class Questions:
         )
         self._send(thread, key, payload)
 
-    def resolved(self, thread: LoadedThread, key: int) -> None:
+    def resolved(self, thread: LoadedThread, key: int, *, quiet: bool = False) -> None:
+        """`quiet`: an item tells how it went; only of several clients the others hear that it is settled."""
         question = thread.asked.pop(key, None)
         if question is None:
             return
         for connection, identity in question.identities.items():
-            connection.asked.pop(identity, None)
+            answered = connection.asked.pop(identity, None) is None
+            if quiet and (answered or len(question.identities) == 1):
+                continue
             connection.notify("serverRequest/resolved", obituary.resolved(thread.id, identity), thread.id)
 
     def left(self, thread: LoadedThread, connection: Connection) -> None:

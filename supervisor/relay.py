@@ -112,7 +112,7 @@ class Relay:
             method, _, params = body.partition(b"\n")
             self._questions.ask(thread, key, method.decode(), params)
         elif kind == Record.RESOLVED:
-            self._questions.resolved(thread, key)
+            self._questions.resolved(thread, key, quiet=body == b"quiet")
         elif kind == Record.FACTS:
             thread.facts = msgspec.json.decode(body, type=Facts)
         self._release(incarnation, size)

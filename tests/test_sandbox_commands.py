@@ -159,8 +159,7 @@ def test_a_server_without_namespaces_says_that_its_sandbox_is_weaker(marked, wor
         thread = client.request("thread/start", params)
         told = client.turn(
             thread["thread"]["id"],
-            "!run echo x > ../outside; mkdir .git; echo y > inside\n!run true\n"
-            "!patch\n*** Begin Patch\n*** Add File: made\n+by a patch\n*** End Patch\n!then\n!say ok",
+            "!run echo x > ../outside; mkdir .git; echo y > inside\n!run true\n!then\n!say ok",
         )
         lines = [line if isinstance(line, dict) else line.message for line in told]
     warnings = [line["params"]["message"] for line in lines if line["method"] == "warning"]
@@ -168,4 +167,3 @@ def test_a_server_without_namespaces_says_that_its_sandbox_is_weaker(marked, wor
     assert not (workspace.parent / "outside").exists()
     assert not (workspace / ".git").exists()
     assert (workspace / "inside").read_text() == "y\n"
-    assert (workspace / "made").read_text() == "by a patch\n"

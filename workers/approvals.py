@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -14,13 +14,17 @@ from protocol.methods import SERVER_REQUESTS
 from protocol.threads import ActiveStatus
 from workers.session import Session
 
-__all__ = ["Approvals", "Unanswerable"]
+__all__ = ["Approvals", "Misshapen", "Unanswerable"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Unanswerable(Exception):
     """The client answered with an error, or with something that is no answer to this question."""
+
+
+class Misshapen(Unanswerable):
+    """The answer is no error, but not of the form that this question has."""
 
 
 class _Reply(msgspec.Struct):
@@ -35,7 +39,7 @@ class Approvals:
         self._session = session
         self._keys = itertools.count(1)
         self._open: dict[int, asyncio.Future[bytes]] = {}
-        self._abandoned: list[int] = []
+        self._abandoned: list[tuple[int, bool]] = []
         self.granted: set[str] = set()
         """Keys of what was accepted for the session."""
 
@@ -49,15 +53,18 @@ class Approvals:
         if question is not None and not question.done():
             question.set_result(payload)
 
-    def waiting(self) -> None:
+    def waiting(self, flag: Literal["waitingOnApproval", "waitingOnUserInput"] = "waitingOnApproval") -> None:
         """Show that the thread waits; before or after the item, as the peer does for its kind."""
-        self._session.set_status(ActiveStatus(active_flags=["waitingOnApproval"]))
+        self._session.set_status(ActiveStatus(active_flags=[flag]))
 
     def resume(self) -> None:
         self._session.set_status(ActiveStatus())
 
-    async def ask(self, method: str, params: Wire, answer: type[T]) -> T:
+    async def ask(self, method: str, params: Wire, answer: type[T], *, quiet: bool = False) -> T:
         """Ask and wait for ever: a user may be at lunch.
+
+        `quiet`: the item that the question belongs to tells how it went, `serverRequest/resolved` is not said to
+        the client that answered.
 
         Raises:
             Unanswerable: there will be no valid answer to this question.
@@ -70,21 +77,21 @@ class Approvals:
         try:
             payload = await question
         except asyncio.CancelledError:
-            self._abandoned.append(key)
+            self._abandoned.append((key, quiet))
             raise
         finally:
             self._open.pop(key, None)
-        self._session.link.say(Record.RESOLVED, key, b"")
+        self._session.link.say(Record.RESOLVED, key, b"quiet" if quiet else b"")
         try:
             reply = msgspec.json.decode(payload, type=_Reply)
             if not reply.result:
                 raise Unanswerable(str(reply.error))
             return msgspec.json.decode(reply.result, type=answer)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Unanswerable(str(error)) from None
+            raise Misshapen(str(error)) from None
 
     def withdraw(self) -> None:
         """After an interrupted turn: its questions need no answer any more."""
-        for key in self._abandoned:
-            self._session.link.say(Record.RESOLVED, key, b"")
+        for key, quiet in self._abandoned:
+            self._session.link.say(Record.RESOLVED, key, b"quiet" if quiet else b"")
         self._abandoned.clear()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
 from protocol.items import ContextCompactionItem
-from protocol.notifications import TokenUsage
 from rollouts.entries import compacted
 from rollouts.ids import new_id
 from workers.instructions import context_messages, message
-from workers.meter import wire_usage
+from workers.meter import Meter, wire_usage
 from workers.models.errors import ContextWindowError
 from workers.models.events import Completed, ItemDone
 from workers.models.stream import open_stream
@@ -28,14 +26,23 @@ PROMPT = (
     "was tried and failed, the state of the work, and the next step. Be concrete; leave out what no longer matters."
 )
 PREFIX = "The conversation so far was summed up to make room. The summary:\n\n"
+NOT_SAID = (
+    "<environment_context>",
+    "# AGENTS.md",
+    "<turn_aborted>",
+    "<user_shell_command>",
+    "<user_action>",
+    "<skill>",
+    "<goal_context>",
+    PREFIX,
+)
+"""How messages begin that stand in the user's place and are not his words."""
 KEPT_MESSAGES = 20
 KEPT_BYTES = 64 * 1024
 """What the user said is kept word by word as far as it fits: a summary must not change the task."""
 
 
-async def compact(
-    session: Session, access: ModelAccess, turn_id: str, tell_usage: Callable[[TokenUsage | None], None]
-) -> None:
+async def compact(session: Session, access: ModelAccess, turn_id: str, meter: Meter) -> None:
     """Replace the history by a summary.
 
     Raises:
@@ -43,7 +50,8 @@ async def compact(
     """
     item = ContextCompactionItem(id=new_id())
     session.item_started(turn_id, item)
-    summary = await _summarize(session, access, turn_id, tell_usage)
+    meter.tell_usage(force=True)
+    summary = await _summarize(session, access, turn_id, meter)
     kept = _user_messages(session.history)
     replacement = [
         msgspec.json.encode(entry)
@@ -51,13 +59,12 @@ async def compact(
     ]
     session.replace_history(replacement)
     session.store([compacted(summary, replacement)])
+    meter.tell_estimate()
     session.item_completed(turn_id, item)
     session.needs_compaction = False
 
 
-async def _summarize(
-    session: Session, access: ModelAccess, turn_id: str, tell_usage: Callable[[TokenUsage | None], None]
-) -> str:
+async def _summarize(session: Session, access: ModelAccess, turn_id: str, meter: Meter) -> str:
     items = [msgspec.Raw(entry) for entry in session.history]
     prompt = msgspec.Raw(msgspec.json.encode(message("user", PROMPT)))
     provider = await access.provider(session.settings.provider)
@@ -80,11 +87,12 @@ async def _summarize(
                         text += "".join(part.get("text", "") for part in event.item.get("content", ()))
                     elif isinstance(event, Completed):
                         usage = event.usage
-                        tell_usage(None if usage is None else wire_usage(usage))
+                        meter.tell_usage(None if usage is None else wire_usage(usage))
         except ContextWindowError:
             # Even the summing up does not fit: the oldest goes first.
             if not items:
                 raise
+            meter.tell_full()
             items = items[max(1, len(items) // 4) :]
             continue
         return text
@@ -98,7 +106,7 @@ def _user_messages(history: list[bytes]) -> list[dict[str, Any]]:
         if item.get("type") != "message" or item.get("role") != "user":
             continue
         text = str(item.get("content", [{}])[0].get("text", ""))
-        if text.startswith(("<environment_context>", "# AGENTS.md", "<turn_aborted>", PREFIX)):
+        if text.startswith(NOT_SAID):
             continue
         size += len(raw)
         if len(kept) == KEPT_MESSAGES or size > KEPT_BYTES:

@@ -13,12 +13,21 @@ from protocol.items import (
     TextInput,
     UserInput,
 )
+from workers.instructions import message
 from workers.tools.image import ImageError, data_url
 
-__all__ = ["model_input"]
+__all__ = ["message_of"]
 
 
-def model_input(items: list[UserInput], cwd: str) -> dict[str, object]:
+def message_of(items: list[UserInput], cwd: str) -> dict[str, object]:
+    """The user's input as the model gets it. Skills are told apart: see `workers.skills`."""
+    texts = [item.text for item in items if isinstance(item, TextInput)]
+    if len(texts) == len(items):
+        return message("user", *texts)
+    return _mixed(items, cwd)
+
+
+def _mixed(items: list[UserInput], cwd: str) -> dict[str, object]:
     """One user message. A local picture that cannot be read is told as such: the user's text goes on."""
     content: list[dict[str, Any]] = []
     pictures = 0
@@ -39,7 +48,9 @@ def model_input(items: list[UserInput], cwd: str) -> dict[str, object]:
             case LocalImageInput():
                 pictures += 1
                 content.extend(_local_picture(item, cwd, pictures))
-            case SkillInput() | MentionInput():
+            case SkillInput():
+                pass  # its text is a message of its own
+            case MentionInput():
                 content.append(_text(f"[{item.name}]({item.path})"))
             case _:
                 content.append(_text("(input of a kind that this model does not take was left out)"))

@@ -16,7 +16,17 @@ from protocol.policy import (
     WorkspaceWrite,
 )
 
-__all__ = ["base_instructions", "context_messages", "environment_context"]
+__all__ = ["PERSONALITIES", "base_instructions", "context_messages", "environment_context", "message"]
+
+MAX_SKILLS_BYTES = 24 * 1024
+"""The list stands in every request: from here on only names and paths are told."""
+
+SKILLS = (
+    "<skills_instructions>\n## Skills\nA skill is a folder with instructions in a `SKILL.md`. Use one when the user "
+    "names it (also as `$name`) or when the task is what its description says: read the whole `SKILL.md` first, "
+    "follow it, and take paths in it as relative to its folder. A skill holds for the turn it was chosen in. If one "
+    "cannot be read, say so and go on without it.\n### Available skills\n"
+)
 
 
 @functools.cache
@@ -40,6 +50,8 @@ def context_messages(settings: ThreadSettings) -> list[dict[str, object]]:
     developer = [_permissions(settings)]
     if settings.developer_instructions:
         developer.append(settings.developer_instructions)
+    if (skills := _skills(settings)) is not None:
+        developer.append(skills)
     messages = [message("developer", *developer)]
     if settings.user_instructions:
         text = f"# AGENTS.md instructions for {settings.cwd}\n\n<INSTRUCTIONS>\n{settings.user_instructions}\n</INSTRUCTIONS>"
@@ -87,6 +99,14 @@ def _approval_word(settings: ThreadSettings) -> str:
     return "granular" if isinstance(policy, GranularApproval) else policy
 
 
+PERSONALITIES = {
+    "none": "Use no particular tone of voice from now on.",
+    "friendly": "Be warm and encouraging in what you say to the user, and no less exact.",
+    "pragmatic": "Be brief and matter-of-fact in what you say to the user.",
+}
+"""What is told when the user chooses a tone."""
+
+
 def _permissions(settings: ThreadSettings) -> str:
     policy = settings.sandbox
     if isinstance(policy, WorkspaceWrite):
@@ -108,3 +128,20 @@ def _permissions(settings: ThreadSettings) -> str:
         "granular": "Some kinds of approval can be asked for; others are declined without asking.",
     }[_approval_word(settings)]
     return f"<permissions instructions>\n{files} {network}\n{asking}\n</permissions instructions>"
+
+
+def _skills(settings: ThreadSettings) -> str | None:
+    """For the developer message; None if there is nothing to choose from."""
+    offered = settings.skills.offered()
+    if not offered:
+        return None
+    lines: list[str] = []
+    left = MAX_SKILLS_BYTES
+    for skill in offered:
+        known = skill.metadata
+        line = f"- {known.name}: {known.description} (file: {known.path})"
+        if len(line) > left:
+            line = f"- {known.name} (file: {known.path})"
+        left -= len(line)
+        lines.append(line)
+    return SKILLS + "\n".join(lines) + "\n</skills_instructions>"

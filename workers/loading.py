@@ -80,6 +80,7 @@ def start_session(adopt: Adopt, link: Link, document: Document, params: wire.Thr
     session.created_at = session.updated_at = int(now)
     if params.daybreak_enabled is not None:
         Notes(home).put(session.id, Note(daybreak_enabled=params.daybreak_enabled))
+    session.dynamic_tools = params.dynamic_tools or ()
     return session
 
 
@@ -163,6 +164,7 @@ def take_history(session: Session, history: History) -> None:
     session.turns = history.turns
     session.positions = history.positions
     session.preview = history.preview
+    session.goal = history.goal
     session.history_mode = history.mode
     if history.tokens is not None:
         session.usage = _wire_usage(history.tokens.total_token_usage)

@@ -29,6 +29,10 @@ def wire_usage(usage: events.TokenUsage) -> TokenUsage:
     )
 
 
+BYTES_PER_TOKEN = 4
+"""For estimates; what counts is what the model says."""
+
+
 class Meter:
     """The counts of one turn. A response is counted when it ends and told when its calls are done."""
 
@@ -70,6 +74,22 @@ class Meter:
             )
         self.tell_limits()
         self.tell_diff()
+
+    def tell_full(self) -> None:
+        """The model's window is full, as it said itself."""
+        session = self._session
+        window = session.settings.model_info.usable_window or 0
+        session.last_usage = TokenUsage(total_tokens=window)
+        session.usage = msgspec.structs.replace(
+            session.usage, total_tokens=max(session.usage.total_tokens, window)
+        )
+        self.tell_usage(force=True)
+
+    def tell_estimate(self) -> None:
+        """After a compaction: about what the next request will take."""
+        session = self._session
+        session.last_usage = TokenUsage(total_tokens=sum(map(len, session.history)) // BYTES_PER_TOKEN)
+        self.tell_usage(force=True)
 
     def tell_diff(self) -> None:
         session = self._session

@@ -7,6 +7,7 @@ from typing import Any
 
 from protocol.items import AgentMessageItem, PlanItem, ReasoningItem, WebSearchItem
 from protocol.notifications import ItemDelta, ReasoningTextDelta, SummaryPartAdded, SummaryTextDelta
+from rollouts.items import query_of, web_action_of
 from workers.models import events
 from workers.proposed_plan import PlanSplitter, split_plan
 from workers.session import Session
@@ -26,6 +27,7 @@ class Response:
         self._toolbox = toolbox
         self._open: dict[str, AgentMessageItem | ReasoningItem | PlanItem] = {}
         self._plan = PlanSplitter() if session.plan_mode else None
+        self._searches: dict[str, WebSearchItem] = {}
         self._calls: list[Call] = []
         self.begun = False
         """Whether the model has begun to answer."""
@@ -40,6 +42,7 @@ class Response:
     def begin_again(self) -> None:
         """The stream broke and is retried: items that were begun stay open, as with the peer."""
         self._open.clear()
+        self._searches.clear()
 
     def take(self, event: events.ModelEvent) -> None:
         match event:
@@ -51,6 +54,8 @@ class Response:
                 self._start(AgentMessageItem(id=event.item_id, text="", phase=_phase(event.phase)))
             case events.ReasoningStarted():
                 self._start(ReasoningItem(id=event.item_id))
+            case events.SearchStarted():
+                self._search_started(event.item_id, event.action)
             case events.SummaryPartAdded():
                 part = SummaryPartAdded(**self._ids(event.item_id), summary_index=event.index)
                 self._notify("item/reasoning/summaryPartAdded", part)
@@ -132,16 +137,23 @@ class Response:
             session.remember(item)
             self._call(item, custom=kind == "custom_tool_call")
         elif kind == "web_search_call":
-            action = item.get("action")
-            search = WebSearchItem(id=identity, query="", action={"type": "other"})
-            session.item_started(turn_id, search)
-            if isinstance(action, dict):
-                search.query = str(action.get("query") or "")
-                search.action = {"queries": None, **action} if action.get("type") == "search" else action
-            session.item_completed(turn_id, search)
+            self._searched(identity, item.get("action"))
             session.remember(item)
         else:
             session.remember(item)
+
+    def _search_started(self, identity: str, stored: Any) -> WebSearchItem:
+        action = web_action_of(stored) or {"type": "other"}
+        search = WebSearchItem(id=identity, query=query_of(action), action=action)
+        self._searches[identity] = search
+        self._session.item_started(self._scope.turn_id, search)
+        return search
+
+    def _searched(self, identity: str, stored: Any) -> None:
+        search = self._searches.pop(identity, None) or self._search_started(identity, stored)
+        search.action = web_action_of(stored) or {"type": "other"}
+        search.query = query_of(search.action)
+        self._session.item_completed(self._scope.turn_id, search)
 
     # --- tool calls -----------------------------------------------------------------------------------------
 
@@ -152,6 +164,7 @@ class Response:
             name=str(item.get("name") or ""),
             arguments=text if isinstance(text, str) else "",
             custom=custom,
+            namespace=item.get("namespace"),
         )
         self._calls.append(call)
         self._queue.put_nowait(call)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from config.models import find_model
 from config.resolve import ThreadSettings
 from protocol import threads as wire
 from protocol.base import Wire
+from protocol.client_tools import DynamicTool
+from protocol.control import ThreadGoal
 from protocol.items import ThreadItem
 from protocol.link import Adopt, Record
 from protocol.notifications import (
@@ -27,7 +27,7 @@ from protocol.receipts import ThreadReadState, ThreadReadStateChanged
 from protocol.rpc import notification_line
 from protocol.session import PROTOCOL_VERSION
 from protocol.threads import HistoryMode
-from protocol.turns import CollaborationMode, ModeSettings, Turn, TurnStartParams
+from protocol.turns import CollaborationMode, ModeSettings, Turn
 from rollouts.entries import ItemEntry, response_item, turn_settings
 from rollouts.layout import Home
 from rollouts.lines import Entry
@@ -37,7 +37,13 @@ from rollouts.positions import Positions
 from rollouts.receipts import Receipts
 from rollouts.turns import preview_of
 from rollouts.writer import RolloutWriter
-from workers.instructions import base_instructions, context_messages, environment_context, message
+from workers.instructions import (
+    PERSONALITIES,
+    base_instructions,
+    context_messages,
+    environment_context,
+    message,
+)
 from workers.link import Link
 from workers.proposed_plan import PLAN_MODE, PLAN_MODE_OVER
 
@@ -98,7 +104,14 @@ class Session:
         self.needs_compaction = False
         self.plan_mode = False
         """The model plans and changes nothing; its proposed plans are items of their own."""
-        self._told_plan_mode = False
+        self.mode_instructions: str | None = None
+        """The client's own instructions for the mode, in place of ours."""
+        self.goal: ThreadGoal | None = None
+        self.disabled_plugins: list[str] = []
+        self.dynamic_tools: Sequence[DynamicTool] = ()
+        """Tools that the client runs."""
+        self._told_mode = ""
+        self._told_personality: str | None = None
         self.status: wire.ThreadStatus = wire.IdleStatus()
         self._told_context = ""
         self.recorded_model: str | None = None
@@ -193,7 +206,8 @@ class Session:
 
     def remember_telling(self) -> None:
         """A stored history has told the model its surroundings already."""
-        self._told_plan_mode = self.plan_mode
+        self._told_mode = self.mode_text
+        self._told_personality = self.settings.personality
         if self.history:
             self._told_context = environment_context(self.settings)
 
@@ -205,9 +219,13 @@ class Session:
         elif context != self._told_context:
             self.remember(message("user", context))
         self._told_context = context
-        if self.plan_mode != self._told_plan_mode:
-            self.remember(message("developer", PLAN_MODE if self.plan_mode else PLAN_MODE_OVER))
-            self._told_plan_mode = self.plan_mode
+        if self.mode_text != self._told_mode:
+            self.remember(message("developer", self.mode_text or PLAN_MODE_OVER))
+            self._told_mode = self.mode_text
+        personality = self.settings.personality
+        if personality != self._told_personality:
+            self.remember(message("developer", PERSONALITIES[personality or "none"]))
+            self._told_personality = personality
 
     def materialize(self) -> None:
         """Make sure that there is a file, e.g. to be archived."""
@@ -236,6 +254,19 @@ class Session:
     @property
     def instructions(self) -> str:
         return self.settings.base_instructions or base_instructions()
+
+    @property
+    def mode_text(self) -> str:
+        """What the model is told of the mode it works in."""
+        return self.mode_instructions or (PLAN_MODE if self.plan_mode else "")
+
+    @property
+    def collaboration_mode(self) -> CollaborationMode:
+        settings = self.settings
+        return CollaborationMode(
+            mode="plan" if self.plan_mode else "default",
+            settings=ModeSettings(model=settings.model, reasoning_effort=settings.reasoning_effort),
+        )
 
     def usage_notice(self) -> ThreadTokenUsage:
         return ThreadTokenUsage(
@@ -282,10 +313,7 @@ class Session:
     def resumed(self, *, turns: list[Turn]) -> wire.ThreadResumeResponse:
         response = self.loaded(wire.ThreadResumeResponse, turns=turns)
         assert isinstance(response, wire.ThreadResumeResponse)
-        response.collaboration_mode = CollaborationMode(
-            mode="plan" if self.plan_mode else "default",
-            settings=ModeSettings(model=self.settings.model, reasoning_effort=self.settings.reasoning_effort),
-        )
+        response.collaboration_mode = self.collaboration_mode
         return response
 
     def loaded(
@@ -311,34 +339,6 @@ class Session:
     def see_input(self, turn: Turn) -> None:
         if not self.preview:
             self.preview = preview_of(turn.items)
-            self.tell_facts()
-
-    def override(self, params: TurnStartParams) -> None:
-        """Overrides of a turn; they hold for later turns too."""
-        changes: dict[str, Any] = {}
-        if params.cwd is not None:
-            changes["cwd"] = os.path.normpath(os.path.join(self.settings.cwd, params.cwd))
-        if params.model is not None and params.model != self.settings.model:
-            changes["model"] = params.model
-            changes["model_info"] = find_model(params.model)
-        if params.effort is not None:
-            changes["reasoning_effort"] = params.effort
-        if params.summary is not None:
-            changes["reasoning_summary"] = params.summary
-        if params.approval_policy is not None:
-            changes["approval_policy"] = params.approval_policy
-        if params.approvals_reviewer is not None:
-            changes["approvals_reviewer"] = params.approvals_reviewer
-        if params.sandbox_policy is not None:
-            changes["sandbox"] = params.sandbox_policy
-            changes["permission_profile"] = None
-        if params.collaboration_mode is not None:
-            mode = params.collaboration_mode
-            self.plan_mode = mode.mode == "plan"
-            if mode.settings.reasoning_effort is not None:
-                changes["reasoning_effort"] = mode.settings.reasoning_effort
-        if changes:
-            self.settings = msgspec.structs.replace(self.settings, **changes)
             self.tell_facts()
 
     def close(self) -> None:

@@ -242,6 +242,19 @@ class ThreadService:
         session.name = self._names.get(session.id)
         session.note = self._notes.get(session.id)
 
+    async def settled(self) -> TurnRun | None:
+        """The running turn, once it is clear that it runs on: input for one that is ending would be lost."""
+        running = self.turn
+        if running is not None and running.ending and running.task is not None:
+            await asyncio.wait((running.task,))
+            running = self.turn
+        return running
+
+    async def make_way(self) -> None:
+        """End the running turn, because another one takes its place."""
+        if self.turn is not None:
+            await self.turn.replace()
+
     def run(self, turn: TurnRun) -> None:
         """Start a turn that clients have been told of."""
         self.turn = turn

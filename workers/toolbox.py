@@ -7,6 +7,8 @@ from typing import Any
 
 from workers.session import Session
 from workers.tools import tool_output
+from workers.tools.ask import RequestUserInput
+from workers.tools.dynamic import call_dynamic, dynamic_definitions, find_dynamic
 from workers.tools.edit import ApplyPatch
 from workers.tools.look import ViewImage
 from workers.tools.plan import UpdatePlan
@@ -30,6 +32,7 @@ class Toolbox:
             ApplyPatch(workspace),
             UpdatePlan(),
             ViewImage(),
+            RequestUserInput(),
         )
         self._tools = {tool.name: tool for tool in tools}
 
@@ -41,7 +44,7 @@ class Toolbox:
                 offered.append(self._tools[name].definition())
             elif name == "web_search" and session.settings.provider.wire_api == "responses":
                 offered.append(_WEB_SEARCH)
-        return offered
+        return [*offered, *dynamic_definitions(session.dynamic_tools)]
 
     async def call(self, scope: TurnScope, call: Call) -> str | list[dict[str, Any]]:
         """The answer for the model; a refusal is an answer too.
@@ -49,6 +52,11 @@ class Toolbox:
         Raises:
             TurnCancelled: the user ended the turn in an approval.
         """
+        if find_dynamic(scope.session.dynamic_tools, call):
+            try:
+                return await call_dynamic(scope, call)
+            except ToolRefused as refusal:
+                return str(refusal)
         tool = self._tools.get(call.name)
         if tool is None or call.name not in scope.session.settings.tools:
             # Not offered is the same as unknown: a model may remember tools from elsewhere.

@@ -61,7 +61,7 @@ class TurnEnd:
         session.set_status(IdleStatus())
         notice = bare(turn)
         notice.items = messages[-1:]
-        notice.items_view = "summary"
+        notice.items_view = "summary" if messages else "notLoaded"
         self._say_completed(notice)
 
     def failed(self, error: ModelError) -> None:
@@ -86,10 +86,14 @@ class TurnEnd:
         self.error(turn.error, retry=False)
         self._say_completed(bare(turn))
 
-    def interrupted(self, answer: Callable[[], None]) -> None:
-        """`answer` is called when the turn is over and stored, before clients are told."""
+    def interrupted(self, answer: Callable[[], None], *, reason: str = "interrupted") -> None:
+        """`answer` is called when the turn is over and stored, before clients are told.
+
+        `reason` "replaced": another turn takes its place, and the model need not be told.
+        """
         session, turn = self._session, self._turn
-        session.remember(message("user", ABORTED))
+        if reason == "interrupted":
+            session.remember(message("user", ABORTED))
         self._close("interrupted")
         session.store(
             [
@@ -98,6 +102,7 @@ class TurnEnd:
                     completed_at=turn.completed_at or 0,
                     started_at=turn.started_at,
                     duration_ms=turn.duration_ms,
+                    reason=reason,
                 )
             ]
         )

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from protocol.base import NoParams, OptionalParams
-from protocol.export.experimental import FIELDS
+from protocol.experimental import FIELDS
 from protocol.export.naming import Names, notification_name, params_name, pascal, response_name
 from protocol.export.schema import REF, Compiler, Schema, reachable
 from protocol.methods import METHODS, NOTIFICATIONS, SERVER_REQUESTS, Method

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from workers.call import Call
-from workers.methods import forks, history, receipts, threads, turns
+from workers.methods import control, forks, goals, history, receipts, reviews, threads, turns
 
 if TYPE_CHECKING:
     from workers.thread import ThreadService
@@ -29,4 +29,15 @@ METHODS: dict[str, ThreadMethod] = {
     "turn/start": turns.start,
     "turn/steer": turns.steer,
     "turn/interrupt": turns.interrupt,
+    "thread/goal/get": goals.read,
+    "thread/goal/set": goals.change,
+    "thread/goal/clear": goals.clear,
+    "review/start": reviews.start,
+    "thread/compact/start": control.compact,
+    "thread/inject_items": control.inject_items,
+    "thread/shellCommand": control.shell_command,
+    "thread/settings/update": control.update_settings,
+    "thread/backgroundTerminals/list": control.list_terminals,
+    "thread/backgroundTerminals/clean": control.clean_terminals,
+    "thread/backgroundTerminals/terminate": control.terminate_terminal,
 }

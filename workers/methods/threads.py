@@ -8,6 +8,7 @@ import msgspec
 
 from config.errors import ConfigError
 from protocol import rpc
+from protocol.control import ThreadGoalUpdatedNotification
 from protocol.notifications import (
     DeprecationNotice,
     ThreadReference,
@@ -78,7 +79,11 @@ async def resume(service: ThreadService, call: Call) -> None:
             thread_id=session.id, turn_id=session.turns[-1].id, token_usage=session.usage_notice()
         )
         session.notify("thread/tokenUsage/updated", usage)
-    session.notify("thread/goal/cleared", ThreadReference(thread_id=session.id))
+    if session.goal is not None:
+        goal = ThreadGoalUpdatedNotification(thread_id=session.id, goal=session.goal)
+        session.notify("thread/goal/updated", goal)
+    else:
+        session.notify("thread/goal/cleared", ThreadReference(thread_id=session.id))
 
 
 async def read(service: ThreadService, call: Call) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from protocol import rpc
-from protocol.items import TextInput, UserInput
-from protocol.turns import Turn, TurnInterruptResponse, TurnStartResponse, TurnSteerResponse
+from protocol.items import ImageInput, TextInput, UserInput
+from protocol.turns import Turn, TurnError, TurnInterruptResponse, TurnStartResponse, TurnSteerResponse
 from workers.call import Call
-from workers.turn import TurnRun
+from workers.model_turn import ModelTurn
+from workers.overrides import override, tell_settings
 
 if TYPE_CHECKING:
     from workers.thread import ThreadService
@@ -22,18 +24,20 @@ async def start(service: ThreadService, call: Call) -> None:
     params = call.params
     session = service.loaded()
     _check_input(params.input)
-    running = service.turn
-    if running is not None and running.ending and running.task is not None:
-        # Input for a turn that is being interrupted would be lost: it is for the next one.
-        await asyncio.wait((running.task,))
-        running = service.turn
-    session.override(params)
+    running = await service.settled()
+    if running is not None and running.unsteerable is not None:
+        kind = running.unsteerable.capitalize()
+        raise rpc.RpcError(
+            f"failed to submit turn input: ActiveTurnNotSteerable {{ turn_kind: {kind} }}", rpc.INTERNAL_ERROR
+        )
+    if override(session, params):
+        tell_settings(session)
     if running is not None:
         # As the peer: a turn/start while a turn runs steers it.
         call.reply(TurnStartResponse(turn=_fresh(running.id)))
         running.steer(params.input, params.client_user_message_id)
         return
-    turn = TurnRun(
+    turn = ModelTurn(
         session,
         service.access,
         service.toolbox,
@@ -41,6 +45,7 @@ async def start(service: ThreadService, call: Call) -> None:
         params.input,
         client_id=params.client_user_message_id,
         output_schema=params.output_schema,
+        service_tier=params.service_tier_for_turn,
     )
     call.accept_turn(session, turn.id, TurnStartResponse(turn=_fresh(turn.id)))
     service.run(turn)
@@ -52,6 +57,11 @@ async def steer(service: ThreadService, call: Call) -> None:
     turn = service.turn
     if turn is None or turn.ending:
         raise rpc.RpcError("no active turn to steer")
+    if turn.unsteerable is not None:
+        text = f"cannot steer a {turn.unsteerable} turn"
+        info = {"activeTurnNotSteerable": {"turnKind": turn.unsteerable}}
+        data = msgspec.to_builtins(TurnError(message=text, codex_error_info=info))
+        raise rpc.RpcError(text, data=data)
     if params.expected_turn_id != turn.id:
         raise rpc.RpcError(f"expected active turn id `{params.expected_turn_id}` but found `{turn.id}`")
     if not params.input:
@@ -67,7 +77,7 @@ async def interrupt(service: ThreadService, call: Call) -> None:
     turn = service.turn
     if turn is None or turn.over:
         raise rpc.RpcError("no active turn to interrupt")
-    if params.turn_id and params.turn_id != turn.id:
+    if params.turn_id and not turn.named(params.turn_id):
         raise rpc.RpcError(f"expected active turn id {params.turn_id} but found {turn.id}")
     # The answer comes when the turn is over; other commands do not wait for that.
     turn.interrupt(lambda: call.reply(TurnInterruptResponse()))
@@ -85,3 +95,11 @@ def _check_input(items: list[UserInput]) -> None:
             rpc.INVALID_PARAMS,
             {"input_error_code": "input_too_large", "max_chars": MAX_INPUT_CHARS, "actual_chars": chars},
         )
+    for item in items:
+        if isinstance(item, ImageInput):
+            if not isinstance(item.url, str) and not isinstance(item.file_id, str):
+                raise rpc.RpcError(
+                    "Invalid request: data did not match any variant of untagged enum ImageReference"
+                )
+            if isinstance(item.url, str) and not item.url.startswith("data:"):
+                raise rpc.RpcError("remote image URLs are not supported; use an inline data URL instead")

@@ -25,6 +25,7 @@ __all__ = [
     "ReasoningDelta",
     "ReasoningStarted",
     "Retrying",
+    "SearchStarted",
     "SummaryDelta",
     "SummaryPartAdded",
     "TextDelta",
@@ -82,6 +83,13 @@ class ReasoningDelta(msgspec.Struct, frozen=True):
     delta: str
 
 
+class SearchStarted(msgspec.Struct, frozen=True):
+    """The provider searches the web. `action` in stored form, None while it is not known."""
+
+    item_id: str
+    action: Any = None
+
+
 class ItemDone(msgspec.Struct, frozen=True):
     """A finished item in Responses form (message, reasoning, function_call, custom_tool_call, ...).
 
@@ -120,6 +128,7 @@ ModelEvent = (
     | SummaryPartAdded
     | SummaryDelta
     | ReasoningDelta
+    | SearchStarted
     | ItemDone
     | Completed
     | RateLimits

@@ -16,6 +16,7 @@ from workers.models.events import (
     ModelEvent,
     ReasoningDelta,
     ReasoningStarted,
+    SearchStarted,
     SummaryDelta,
     SummaryPartAdded,
     TextDelta,
@@ -188,6 +189,8 @@ class ResponsesDecoder:
                 return (MessageStarted(item_id, phase if isinstance(phase, str) else None),)
             case "reasoning":
                 return (ReasoningStarted(item_id),)
+            case "web_search_call":
+                return (SearchStarted(item_id, item.get("action")),)
             case _:
                 return ()
 

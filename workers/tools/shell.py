@@ -187,6 +187,7 @@ class ExecCommand:
         session = scope.session
         number = self._terminals.number()
         terminal = Terminal(scope, item, number)
+        terminal.script = run.arguments.cmd
         try:
             prepared = self._plan(run, sandboxed=sandboxed, attempt=attempt)
             self._warn(scope, prepared)

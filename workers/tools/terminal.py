@@ -33,12 +33,19 @@ MAX_TERMINALS = 64
 
 
 class Terminal:
-    """One command under way, its item and its output."""
+    """One command under way, its item and its output.
 
-    def __init__(self, scope: TurnScope, item: CommandExecutionItem, number: int) -> None:
+    `patient`: what a command prints that is over before its first delta is told with its item alone.
+    """
+
+    def __init__(
+        self, scope: TurnScope, item: CommandExecutionItem, number: int, *, patient: bool = True
+    ) -> None:
         self.scope = scope
         self.item = item
         self.number = number
+        self.script = item.command
+        """What was asked for, without the shell around it."""
         self.command: RunningCommand | None = None
         self.started = time.monotonic()
         self.unread = HeadTail(OUTPUT_CAP)
@@ -48,6 +55,7 @@ class Terminal:
         self._text = TextStream()
         self._fresh = bytearray()
         self._deltas = 0
+        self._patient = patient
         self._timer: asyncio.TimerHandle | None = None
         self.finished: asyncio.Task[ExecResult] | None = None
         self.answered = False
@@ -103,8 +111,8 @@ class Terminal:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._deltas and self._fresh and not self.scope.session.link.congested:
-            # A command that was over before its first delta has all its output in the item.
+        told = self._deltas > 0 or not self._patient
+        if told and self._fresh and not self.scope.session.link.congested:
             self._tell()
         self._fresh.clear()
         self.tell_interaction()
@@ -171,6 +179,19 @@ class Terminals:
         for terminal in doomed:
             terminal.forsaken = True
         await self._end(doomed)
+
+    def background(self) -> list[Terminal]:
+        """Those whose numbers the model knows, oldest first."""
+        return [terminal for terminal in self._live.values() if terminal.answered]
+
+    async def end_background(self) -> None:
+        """The user has no more use for them. Their items are completed."""
+        for terminal in reversed(self.background()):
+            await self.end_one(terminal)
+
+    async def end_one(self, terminal: Terminal) -> None:
+        terminal.forsaken = True
+        await self._end([terminal])
 
     async def end_all(self) -> None:
         await self._end(list(self._live.values()))

@@ -42,6 +42,7 @@ class Call(msgspec.Struct, frozen=True):
     name: str
     arguments: str
     custom: bool = False
+    namespace: str | None = None
 
 
 class Tool(Protocol):

@@ -1,11 +1,19 @@
-"""Fields of the experimental interface: they are on the wire, but only an experimental export shows them.
+"""Fields of the experimental interface: only an experimental export shows them, and only who asked for it may send them.
 
-As in the peer, where clients that are made from the stable schema ignore what they do not know.
+The server sends them to all: clients that are made from the stable schema ignore what they do not know.
 """
 
 from __future__ import annotations
 
-__all__ = ["FIELDS"]
+import functools
+from typing import Any
+
+import msgspec
+
+from protocol.policy import GranularApproval
+from protocol.rpc import RpcError
+
+__all__ = ["FIELDS", "refuse_unasked"]
 
 FIELDS: dict[str, tuple[str, ...]] = {
     "CommandExecParams": ("permissionProfile",),
@@ -115,3 +123,47 @@ FIELDS: dict[str, tuple[str, ...]] = {
     ),
 }
 """Outside name of a type -> names of its fields on the wire."""
+
+
+_REFUSAL = "{} requires experimentalApi capability"
+_EMPTY = (b"null", b"false")
+"""As good as absent. An empty list is a use."""
+
+
+def refuse_unasked(method: str, params: msgspec.Raw | None, kind: type[msgspec.Struct]) -> None:
+    """For a client that did not ask for the experimental interface.
+
+    Only the named fields are looked at; what is wrong with the params otherwise is told when they are decoded.
+
+    Raises:
+        RpcError: it uses a field of it.
+    """
+    probe = _probe(kind)
+    if probe is None or params is None:
+        return
+    try:
+        found = msgspec.json.decode(params, type=probe)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return
+    for field in msgspec.structs.fields(probe):
+        raw = getattr(found, field.name)
+        if not raw or bytes(raw) in _EMPTY:
+            continue
+        if field.name not in FIELDS.get(kind.__name__, ()):
+            if b'"granular"' in bytes(raw):
+                raise RpcError(_REFUSAL.format("askForApproval.granular"))
+            continue
+        raise RpcError(_REFUSAL.format(f"{method}.{field.name}"))
+
+
+@functools.cache
+def _probe(kind: type[msgspec.Struct]) -> type[msgspec.Struct] | None:
+    """A struct of the fields to look at, undecoded; None if the type has none."""
+    names = list(FIELDS.get(kind.__name__, ()))
+    names += [field.encode_name for field in msgspec.structs.fields(kind) if _is_granular(field.type)]
+    fields = [(name, msgspec.Raw, msgspec.Raw(b"")) for name in names]
+    return msgspec.defstruct("Probe", fields) if fields else None
+
+
+def _is_granular(annotation: Any) -> bool:
+    return GranularApproval in getattr(annotation, "__args__", ())

@@ -1,0 +1,124 @@
+"""A turn with the model: the user's input, then responses and tool calls until there is nothing more to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from protocol.items import AudioInput, UserInput, UserMessageItem
+from rollouts.ids import new_id
+from workers import compaction
+from workers.approvals import Approvals
+from workers.dialogue import Dialogue
+from workers.input import message_of
+from workers.meter import Meter
+from workers.models.errors import BadRequestError
+from workers.provider import ModelAccess
+from workers.session import Session
+from workers.skills import skill_messages
+from workers.toolbox import Toolbox
+from workers.turn import TurnRun
+
+__all__ = ["ModelTurn", "ShellTurn"]
+
+NO_UPLOADED_AUDIO = (
+    "unsupported operation: The selected model does not support uploaded audio. "
+    "Choose an audio-capable model or remove the attachment."
+)
+
+
+class ModelTurn(TurnRun):
+    def __init__(
+        self,
+        session: Session,
+        access: ModelAccess,
+        toolbox: Toolbox,
+        approvals: Approvals,
+        items: list[UserInput],
+        *,
+        client_id: str | None = None,
+        output_schema: Any = None,
+        service_tier: str | None = None,
+    ) -> None:
+        super().__init__(session, toolbox, approvals)
+        self._access = access
+        self._steered: list[tuple[list[UserInput], str | None]] = [(items, client_id)]
+        self._meter = Meter(session, self.id, self.scope.diff)
+        self._dialogue = Dialogue(
+            self.scope,
+            access,
+            toolbox,
+            self._meter,
+            lambda error: self.error(error, retry=True),
+            output_schema=output_schema,
+            service_tier=service_tier,
+        )
+
+    def steer(self, items: list[UserInput], client_id: str | None) -> None:
+        """More input for the running turn: what the model is saying is dropped, and it is asked again."""
+        self._steered.append((items, client_id))
+        self._dialogue.drop()
+
+    async def stop(self) -> None:
+        await self._dialogue.stop()
+
+    async def work(self) -> None:
+        await self._make_room()
+        self.session.remember_context()
+        self._take_steered()
+        while True:
+            again = await self._dialogue.respond()
+            # What the user has run himself meanwhile is news for the model; so is what he has said.
+            again = self.shell.remember_results() or again
+            again = self._take_steered() or again
+            if not again:
+                return
+            await self._make_room()
+
+    async def _make_room(self) -> None:
+        session = self.session
+        if session.needs_compaction and session.history:
+            await compaction.compact(session, self._access, self.id, self._meter)
+
+    def _take_steered(self) -> bool:
+        taken = bool(self._steered)
+        while self._steered:
+            self._take_input(*self._steered.pop(0))
+        return taken
+
+    def _take_input(self, items: list[UserInput], client_id: str | None) -> None:
+        if not items:
+            return
+        session = self.session
+        if any(isinstance(item, AudioInput) and isinstance(item.file_id, str) for item in items):
+            raise BadRequestError(NO_UPLOADED_AUDIO, "badRequest")
+        session.remember(message_of(items, session.settings.cwd), *skill_messages(items, session.settings))
+        item = UserMessageItem(id=new_id(), client_id=client_id, content=items)
+        session.item_started(self.id, item)
+        session.item_completed(self.id, item)
+        session.see_input(self.turn)
+
+
+class ShellTurn(ModelTurn):
+    """A command of the user's own while no turn ran. If he says something meanwhile the model is asked after it."""
+
+    def __init__(
+        self,
+        session: Session,
+        access: ModelAccess,
+        toolbox: Toolbox,
+        approvals: Approvals,
+        *,
+        command: str,
+        timeout_ms: int | None,
+    ) -> None:
+        super().__init__(session, access, toolbox, approvals, [])
+        self._steered.clear()
+        self._command = command
+        self._timeout_ms = timeout_ms
+
+    async def work(self) -> None:
+        self.session.remember_context()
+        self.shell.start(self._command, self._timeout_ms)
+        await self.shell.finish()
+        if self._steered:
+            await super().work()
