@@ -85,8 +85,9 @@ class Catalog:
         column = _SORT_COLUMNS[params.sort_key or "created_at"]
         filters = Filters(params, column, direction)
         limit = _page_size(params.limit)
-        if not params.use_state_db_only:
-            self.index.refresh()
+        # Whatever `use_state_db_only` says: it asks for an index that Codex keeps up as it goes, and ours is only as
+        # new as its last refresh.
+        self.index.refresh()
         order = f"{column} {direction}, thread_id {direction}"
         rows = self.index.query(filters.where, filters.arguments, order, limit + 1)
         page, more = rows[:limit], len(rows) > limit

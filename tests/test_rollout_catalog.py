@@ -125,6 +125,12 @@ def test_limits(catalog):
     assert [len(listed(catalog, limit=limit)) for limit in (0, 1, None, 5000)] == [1, 1, 25, 100]
 
 
+def test_a_list_from_the_index_alone_is_up_to_date(catalog):
+    assert listed(catalog, use_state_db_only=True) == []
+    store(catalog, 1)
+    assert listed(catalog, use_state_db_only=True) == [1]
+
+
 def test_filters(catalog):
     store(catalog, 1, cwd="/a", model_provider="x")
     store(catalog, 2, cwd="/b", text="needle in here")
