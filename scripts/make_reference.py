@@ -21,6 +21,7 @@ from protocol.export.naming import notification_name, params_name, response_name
 from protocol.export.typescript import type_text  # noqa: E402
 from protocol.methods import METHODS, NOTIFICATIONS, SERVER_REQUESTS, Method, Order, Owner  # noqa: E402
 from protocol.unsupported import GROUPS  # noqa: E402
+from protocol.v1.methods import V1_METHODS  # noqa: E402
 
 PAGE = ROOT / "docs" / "reference.md"
 WIDTH = 100
@@ -93,6 +94,7 @@ def page() -> str:
     for notice in NOTIFICATIONS.values():
         body = _types(whole, params=notification_name(notice.name))
         parts.append(f"### `{notice.name}`\n\n{_marked(notice)}{body}")
+    parts.append(_older())
     parts.append(_left_out())
     parts.append(_shared(whole))
     return "\n".join(parts)
@@ -184,6 +186,11 @@ def _word(name: str) -> str:
     if name in ("path", "cwd"):
         return "/home/user/project"
     return "hello" if name == "text" else name or "text"
+
+
+def _older() -> str:
+    names = ", ".join(f"`{name}`" for name in sorted(V1_METHODS.keys() - METHODS.keys()))
+    return f"## Methods of Codex 0.58\n\n[Served for old clients](old-clients.md), over the methods above: {names}.\n"
 
 
 def _left_out() -> str:

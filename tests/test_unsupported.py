@@ -12,6 +12,7 @@ from running_server import RunningServer
 
 from protocol.methods import METHODS
 from protocol.unsupported import GROUPS, UNSUPPORTED
+from protocol.v1.methods import V1_METHODS
 
 Start = Callable[..., RunningServer]
 TABLE = Path(__file__).resolve().parents[2] / "shared/protocol/tables/methods.md"
@@ -21,6 +22,10 @@ def test_a_method_is_served_or_left_out_never_both() -> None:
     assert not METHODS.keys() & UNSUPPORTED.keys()
     named = [name for group in GROUPS for name in (*group.stable, *group.experimental)]
     assert len(named) == len(set(named)) == len(UNSUPPORTED)
+
+
+def test_every_method_of_the_peer_is_served_or_left_out() -> None:
+    assert peers_methods().keys() <= METHODS.keys() | UNSUPPORTED.keys() | V1_METHODS.keys()
 
 
 def test_the_experimental_ones_are_those_of_the_peer() -> None:
