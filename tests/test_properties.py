@@ -24,7 +24,7 @@ from protocol.unsupported import UNSUPPORTED
 
 Start = Callable[..., RunningServer]
 
-EXAMPLES = int(os.environ.get("BULKHEAD_EXAMPLES", "4"))
+EXAMPLES = int(os.environ.get("BULKHEAD_EXAMPLES", "12"))
 CHECKED = settings(
     max_examples=EXAMPLES,
     derandomize="BULKHEAD_EXAMPLES" not in os.environ,
@@ -32,7 +32,7 @@ CHECKED = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-ANYTHING = settings(CHECKED, max_examples=25 * EXAMPLES)
+ANYTHING = settings(CHECKED, max_examples=10 * EXAMPLES)
 TEXTS = st.text(max_size=6)
 BEYOND = 2**64
 NAMES = st.sampled_from(["id", "method", "params", "result", "error", "jsonrpc", "threadId", "input"])
