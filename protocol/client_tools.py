@@ -25,8 +25,8 @@ __all__ = [
 ]
 
 
-class DynamicFunction(Params, kw_only=True, tag_field="type", tag="function"):
-    """A tool of the client's. `input_schema`: JSON Schema of the arguments."""
+class DynamicFunction(Params, kw_only=True, omit_defaults=True, tag_field="type", tag="function"):
+    """A tool of the client's. `input_schema`: JSON Schema of the arguments. Stored as the peer does: without defaults."""
 
     name: str
     description: str

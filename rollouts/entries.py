@@ -55,6 +55,7 @@ def new_meta(
     custom_instructions: bool = False,
     history_mode: HistoryMode = "paginated",
     thread_source: str | None = None,
+    dynamic_tools: Any = None,
 ) -> SessionMeta:
     """The first line of a new thread. Without base instructions and a window id the peer takes it for damaged."""
     provenance = {"type": "custom"} if custom_instructions else {"type": "model", "model": model}
@@ -71,6 +72,7 @@ def new_meta(
         model_provider=model_provider,
         thread_source=thread_source,
         base_instructions={"text": base_instructions, "provenance": provenance},
+        dynamic_tools=dynamic_tools,
         history_mode=history_mode,
         context_window={"window_id": new_id()},
     )

@@ -68,7 +68,10 @@ class HistoryBase(_Stored, kw_only=True):
 
 
 class SessionMeta(_Stored, kw_only=True):
-    """`session_meta`, the first line. `source`: a word, or an object for sub-agents and custom sources."""
+    """`session_meta`, the first line.
+
+    `source`: a word, or an object for sub-agents and custom sources. `dynamic_tools`: as `thread/start` takes them.
+    """
 
     account_scoped: bool | None = None
     session_id: str | None = None
@@ -87,6 +90,7 @@ class SessionMeta(_Stored, kw_only=True):
     agent_role: str | None = None
     model_provider: str | None = None
     base_instructions: Any = None
+    dynamic_tools: Any = None
     history_mode: str | None = None
     history_base: HistoryBase | None = None
     context_window: Any = None

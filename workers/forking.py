@@ -66,6 +66,7 @@ def fork_session(adopt: Adopt, link: Link, document: Document, params: ThreadFor
             now,
             history_mode=source.mode,
             thread_source=params.thread_source or source.meta.thread_source,
+            dynamic_tools=source.meta.dynamic_tools,
         ),
         forked_from_id=source.meta.id,
         forked_from_ordinal_exclusive=base.end_ordinal_exclusive if base else None,

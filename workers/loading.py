@@ -12,6 +12,7 @@ import msgspec
 from config.document import Document
 from config.resolve import ThreadOverrides, ThreadSettings, resolve_thread
 from protocol import threads as wire
+from protocol.client_tools import DynamicTool
 from protocol.forks import ThreadForkParams
 from protocol.link import Adopt
 from protocol.notifications import TokenUsage
@@ -74,6 +75,7 @@ def start_session(adopt: Adopt, link: Link, document: Document, params: wire.Thr
         now,
         history_mode=params.history_mode or "paginated",
         thread_source=params.thread_source,
+        dynamic_tools=params.dynamic_tools or None,
     )
     writer = RolloutWriter.create(home, meta, created_at=now)
     session = Session(adopt, link, settings, writer, ephemeral=ephemeral)
@@ -182,6 +184,7 @@ def take_settings_and_history(
     meta = history.meta
     session.originator = meta.originator or session.originator
     session.source, session.git_info = wire_source(meta.source), wire_git(meta.git)
+    session.dynamic_tools = _stored_tools(session.writer.meta)
     context = history.context
     if context is not None:
         session.recorded_model = context.model or None
@@ -214,6 +217,7 @@ def new_session_meta(
     *,
     history_mode: wire.HistoryMode,
     thread_source: str | None,
+    dynamic_tools: Any = None,
 ) -> SessionMeta:
     return new_meta(
         adopt.thread_id,
@@ -227,6 +231,7 @@ def new_session_meta(
         custom_instructions=settings.base_instructions is not None,
         history_mode=history_mode,
         thread_source=thread_source,
+        dynamic_tools=dynamic_tools,
     )
 
 
@@ -252,6 +257,14 @@ def _custom_instructions(meta: SessionMeta) -> str | None:
         return None
     text = stored.get("text")
     return text if isinstance(text, str) else None
+
+
+def _stored_tools(meta: SessionMeta) -> list[DynamicTool]:
+    """The client's tools; none where they are not understood, as the conversation is worth more than they are."""
+    try:
+        return msgspec.convert(meta.dynamic_tools or [], list[DynamicTool])
+    except msgspec.ValidationError:
+        return []
 
 
 def _wire_usage(stored: StoredUsage) -> TokenUsage:
