@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from protocol.base import Params, Wire
 from protocol.policy import ApprovalPolicy, SandboxMode
@@ -16,19 +16,6 @@ class ThreadForkParams(Params, kw_only=True):
 
     `path`: the rollout to fork, which then counts and not the id.
     """
-
-    EXPERIMENTAL: ClassVar = frozenset(
-        (
-            "attach_to_source",
-            "before_turn_id",
-            "defer_goal_continuation",
-            "experimental_disable_prediction_mcp",
-            "experimental_prediction_mode",
-            "path",
-            "permissions",
-            "runtime_workspace_roots",
-        )
-    )
 
     thread_id: str
     approval_policy: ApprovalPolicy | None = None

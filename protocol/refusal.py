@@ -10,10 +10,9 @@ import msgspec
 
 from protocol.base import NoParams, OptionalParams
 from protocol.constraints import ABSOLUTE
-from protocol.policy import GranularApproval
 from protocol.rpc import NULL, RpcError
 
-__all__ = ["decode_params", "describe", "refuse_experimental"]
+__all__ = ["decode_params", "describe"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -56,19 +55,6 @@ def decode_params(params: msgspec.Raw | None, kind: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # Raw params were passed on unread, so broken UTF-8 in a string shows only here.
         raise RpcError(f"Invalid request: {error}") from None
-
-
-def refuse_experimental(method: str, params: msgspec.Struct) -> None:
-    """For a client that did not ask for the experimental interface: refuse what belongs to it.
-
-    Which fields these are stands in the class variable `EXPERIMENTAL` of the params.
-    """
-    fields: frozenset[str] = getattr(params, "EXPERIMENTAL", frozenset())
-    for field in msgspec.structs.fields(params) if fields else ():
-        if field.name in fields and getattr(params, field.name) != field.default:
-            raise RpcError(f"{method}.{field.encode_name} requires experimentalApi capability")
-    if isinstance(getattr(params, "approval_policy", None), GranularApproval):
-        raise RpcError("askForApproval.granular requires experimentalApi capability")
 
 
 def _explain(text: str, params: msgspec.Raw, kind: type[msgspec.Struct]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from protocol.base import Params, Wire
 from protocol.history import PageLimit, SortDirection
@@ -35,16 +35,6 @@ SourceKind = Literal[
 
 
 class ThreadListParams(Params, kw_only=True):
-    EXPERIMENTAL: ClassVar = frozenset(
-        (
-            "ancestor_thread_id",
-            "attached_to_thread_id",
-            "include_attached_threads",
-            "parent_thread_id",
-            "project_id",
-        )
-    )
-
     ancestor_thread_id: str | None = None
     archived: bool | None = None
     attached_to_thread_id: str | None = None

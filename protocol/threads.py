@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -128,23 +128,6 @@ class PermissionProfile(Wire, kw_only=True):
 class ThreadStartParams(Params, kw_only=True):
     """`environments`, `dynamic_tools` and the capability roots are those of the peer's own hosts."""
 
-    EXPERIMENTAL: ClassVar = frozenset(
-        (
-            "allow_provider_model_fallback",
-            "daybreak_enabled",
-            "dynamic_tools",
-            "environments",
-            "experimental_raw_events",
-            "history_mode",
-            "mock_experimental_field",
-            "multi_agent_mode",
-            "permissions",
-            "project_id",
-            "runtime_workspace_roots",
-            "selected_capability_roots",
-        )
-    )
-
     allow_provider_model_fallback: bool = False
     approval_policy: ApprovalPolicy | None = None
     approvals_reviewer: ApprovalsReviewer | None = None
@@ -194,10 +177,6 @@ class ThreadStartResponse(Wire, kw_only=True):
 
 class ThreadResumeParams(Params, kw_only=True):
     """`history`: model items to begin a new thread with. `path`: the rollout, which then counts and not the id."""
-
-    EXPERIMENTAL: ClassVar = frozenset(
-        ("history", "initial_turns_page", "path", "permissions", "runtime_workspace_roots")
-    )
 
     thread_id: str
     approval_policy: ApprovalPolicy | None = None
@@ -286,8 +265,6 @@ class GitInfoUpdate(Params, kw_only=True):
 
 
 class ThreadMetadataUpdateParams(Params, kw_only=True):
-    EXPERIMENTAL: ClassVar = frozenset(("daybreak_enabled", "project_id"))
-
     thread_id: str
     daybreak_enabled: bool | None = None
     git_info: GitInfoUpdate | None = None

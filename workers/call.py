@@ -8,7 +8,7 @@ from protocol import rpc
 from protocol.base import Wire
 from protocol.link import Command, Record
 from protocol.methods import METHODS
-from protocol.refusal import decode_params, refuse_experimental
+from protocol.refusal import decode_params
 from workers.link import Link
 from workers.session import Session, now_ms
 
@@ -32,8 +32,6 @@ class Call:
         self.experimental = command.experimental
         """Whether the client asked for the experimental interface."""
         self.params: Any = decode_params(command.params, METHODS[command.method].params)
-        if not self.experimental:
-            refuse_experimental(self.method, self.params)
 
     def reply(self, result: Wire) -> None:
         self._link.say(Record.REPLY, self._key, rpc.result_line(self._id, result))

@@ -27,6 +27,7 @@ from protocol.accounts import (
 )
 from protocol.rpc import INTERNAL_ERROR, RpcError
 from supervisor.accounts import LoginRefusedError
+from supervisor.afterwards import after
 from supervisor.connection import Connection
 from supervisor.logins import REPLACED
 
@@ -48,7 +49,7 @@ async def read(front: Front, connection: Connection, params: ReadAccountParams) 
         route = await accounts.route(record)
     except BackendError:
         raise RpcError("workspace routing discovery failed", INTERNAL_ERROR) from None
-    front.after(lambda: accounts.updated(account))
+    after(lambda: accounts.updated(account))
     return ReadAccountResponse(
         account=ChatgptAccount(email=account.email, plan_type=account.plan or "unknown"),
         user_id=account.user_id,
@@ -107,7 +108,7 @@ async def _login(front: Front, connection: Connection, params: LoginParams) -> L
             accounts.check(params.type)
             await logins.end(REPLACED)
             account = await accounts.log_in_key(key)
-            front.after(lambda: _completed(front, account))
+            after(lambda: _completed(front, account))
             return LoginResponse(type="apiKey")
         case "chatgpt":
             accounts.check(params.type)
@@ -130,7 +131,7 @@ async def _login(front: Front, connection: Connection, params: LoginParams) -> L
             accounts.check(params.type)
             await logins.end(REPLACED)
             account = accounts.log_in_external(connection, token, account_id, params.chatgpt_plan_type)
-            front.after(lambda: _completed(front, account))
+            after(lambda: _completed(front, account))
             return LoginResponse(type="chatgptAuthTokens")
         case kind:
             raise RpcError(f"`{kind}` logins are not supported: configure a provider with `env_key` instead")
@@ -163,5 +164,5 @@ async def logout(front: Front, connection: Connection, params: LogoutParams) -> 
         await front.accounts.log_out()
     except StorageError as error:
         raise RpcError(f"logout failed: {error}", INTERNAL_ERROR) from None
-    front.after(lambda: front.accounts.updated(None, again=True))
+    after(lambda: front.accounts.updated(None, again=True))
     return LogoutResponse()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from protocol.notifications import RemoteControlStatus
 from protocol.rpc import RpcError
 from protocol.session import InitializeParams, InitializeResponse
+from supervisor.afterwards import after
 from supervisor.connection import Connection
 from supervisor.user_agent import user_agent
 
@@ -31,8 +32,8 @@ def initialize(front: Front, connection: Connection, params: InitializeParams) -
     if not client.name or not _HEADER_VALUE.match(client.name):
         raise RpcError(f"Invalid clientInfo.name: '{client.name}'. Must be a valid HTTP header value.")
     connection.accept(params)
-    front.after(lambda: _warn(front, connection))
-    front.after(lambda: connection.notify("remoteControl/status/changed", _remote(front.home)))
+    after(lambda: _warn(front, connection))
+    after(lambda: connection.notify("remoteControl/status/changed", _remote(front.home)))
     return InitializeResponse(
         user_agent=user_agent(client.name, client.version),
         codex_home=front.home,

@@ -30,6 +30,7 @@ from protocol.accounts import (
     Window,
 )
 from protocol.rpc import INTERNAL_ERROR, RpcError
+from supervisor.afterwards import after
 from supervisor.connection import Connection
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ async def read(front: Front, connection: Connection, params: RateLimitsParams) -
         _reset_credits(front, record),
     )
     account = account_of(record)
-    front.after(lambda: front.accounts.updated(account))
+    after(lambda: front.accounts.updated(account))
     return _limits(usage, credits_, account.account_id if account else None)
 
 

@@ -25,6 +25,7 @@ from protocol.threads import (
     ThreadUnsubscribeResponse,
 )
 from rollouts.ids import canonical_id
+from supervisor.afterwards import after
 from supervisor.connection import Connection
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ async def archive(front: Front, connection: Connection, params: ThreadArchivePar
         await front.unload(thread, materialize=True)
     await front.catalog.call("thread/archive", params)
     told = ThreadReference(thread_id=params.thread_id)
-    front.after(lambda: front.tell_all("thread/archived", told, params.thread_id))
+    after(lambda: front.tell_all("thread/archived", told, params.thread_id))
     return ThreadArchiveResponse()
 
 
@@ -66,7 +67,7 @@ async def delete(front: Front, connection: Connection, params: ThreadDeleteParam
         await front.unload(thread)
     await front.catalog.call("thread/delete", params)
     told = ThreadReference(thread_id=canonical_id(params.thread_id))
-    front.after(lambda: front.tell_all("thread/deleted", told, told.thread_id))
+    after(lambda: front.tell_all("thread/deleted", told, told.thread_id))
     return ThreadDeleteResponse()
 
 
@@ -95,7 +96,7 @@ async def unarchive(
 ) -> ThreadUnarchiveResponse:
     raw = await front.catalog.call("thread/unarchive", params)
     told = ThreadReference(thread_id=params.thread_id)
-    front.after(lambda: front.tell_all("thread/unarchived", told, params.thread_id))
+    after(lambda: front.tell_all("thread/unarchived", told, params.thread_id))
     return msgspec.json.decode(raw, type=ThreadUnarchiveResponse)
 
 
@@ -112,7 +113,7 @@ async def set_name(
     if thread is not None:
         thread.facts.name = name
     told = ThreadNamed(thread_id=params.thread_id, thread_name=name)
-    front.after(lambda: front.tell_all("thread/name/updated", told, params.thread_id))
+    after(lambda: front.tell_all("thread/name/updated", told, params.thread_id))
     return ThreadSetNameResponse()
 
 

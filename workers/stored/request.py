@@ -10,7 +10,7 @@ from config.flags import Flags
 from protocol import rpc
 from protocol.base import Wire
 from protocol.link import Adopt, Command, Record
-from protocol.refusal import decode_params, refuse_experimental
+from protocol.refusal import decode_params
 from rollouts.catalog import Catalog
 from rollouts.errors import RolloutError
 from rollouts.ids import canonical_id
@@ -37,10 +37,7 @@ class StoredRequest:
 
     def params(self, kind: type[T]) -> T:
         """:raises RpcError: they do not fit."""
-        params = decode_params(self._command.params, kind)
-        if not self.experimental:
-            refuse_experimental(self._command.method, params)
-        return params
+        return decode_params(self._command.params, kind)
 
     def context(self, kind: type[C]) -> C:
         """What the front added to the request."""
