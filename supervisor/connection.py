@@ -13,7 +13,7 @@ from protocol.base import Wire
 from protocol.methods import NOTIFICATIONS
 from protocol.session import InitializeParams
 from supervisor.channel import Channel
-from supervisor.outbox import Outbox
+from supervisor.outbox import Done, Outbox
 
 __all__ = ["Connection"]
 
@@ -124,7 +124,7 @@ class Connection:
         else:
             self.outbox.control(line)
 
-    def pass_on(self, lane: str, lines: bytes, done: Callable[[], None] | None) -> None:
+    def pass_on(self, lane: str, lines: bytes, done: Done | None = None, owed: int = 0) -> None:
         """Lines of a worker, as they are; only methods that the client opted out of are taken out."""
         # A line in these bytes that is meant for nobody here is rare; looking for its name is cheap.
         if any(mark in lines for mark in self._marks):
@@ -132,7 +132,7 @@ class Connection:
                 line for line in lines.splitlines(keepends=True) if rpc.method_of(line) not in self._silenced
             ]
             lines = b"".join(kept)
-        self.outbox.push(lane, lines, done)
+        self.outbox.push(lane, lines, done, owed)
 
     def ask(self, lane: str, method: str, params: bytes, answer: Callable[[rpc.ClientResponse], None]) -> int:
         """Send a server request; its id on this connection. `answer` is called with the first response to it."""

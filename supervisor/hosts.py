@@ -106,9 +106,9 @@ class _Host:
 
     def _take(self, record: int, key: int, body: bytes, size: int) -> None:
         if record == Record.EVENTS:
-            self.connection.pass_on(LANE, body, lambda: self._release(size))
+            self.connection.pass_on(LANE, body, self._release, size)
         elif record == Record.REPLY and self.pending.pop(key, None) is not None:
-            self.connection.outbox.push(LANE, body, lambda: self._release(size))
+            self.connection.outbox.push(LANE, body, self._release, size)
         else:
             self._release(size)
 

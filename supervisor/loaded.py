@@ -69,6 +69,8 @@ class Incarnation:
         self.owed = 0
         """Bytes that the clients took and the worker has no credit for yet."""
         self.credit_timer = False
+        self.released: Callable[[int], None] | None = None
+        """Gives its credit back; what outboxes call."""
         self.last_heard = time.monotonic()
         self.ping_sent: float | None = None
         self.end_kind: EndKind | None = None

@@ -13,10 +13,10 @@ import os
 import socket
 import stat
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-__all__ = ["Outbox"]
+__all__ = ["Done", "Outbox"]
 
 log = logging.getLogger("bulkhead.outbox")
 
@@ -27,7 +27,22 @@ QUANTUM_BYTES = 4096
 FLUSH_TIMEOUT_S = 2.0
 """How long a client that does not read can hold up the server's end."""
 
-Done = Callable[[], None]
+MERGE_BYTES = 4096
+"""Lines that wait are joined up to this: one by one, what is kept about a line is larger than the line."""
+
+Done = Callable[[int], None]
+"""Told how much of what it is owed the client has taken."""
+
+
+class _Piece:
+    """Lines on their way, and who wants to know when the client has taken them."""
+
+    __slots__ = ("done", "lines", "owed")
+
+    def __init__(self, lines: bytes, done: Done | None, owed: int) -> None:
+        self.lines = lines
+        self.done = done
+        self.owed = owed
 
 
 class Outbox:
@@ -41,10 +56,10 @@ class Outbox:
         self._lost = lost
         self._loop = asyncio.get_running_loop()
         self._control: deque[bytes] = deque()
-        self._lanes: dict[str, deque[tuple[bytes, Done | None]]] = {}
+        self._lanes: dict[str, deque[_Piece]] = {}
         self._ready: deque[str] = deque()
         self._chunk = memoryview(b"")
-        self._dones: list[Done] = []
+        self._dones: list[_Piece] = []
         self._waiting = False
         self._scheduled = False
         self._broken = False
@@ -76,10 +91,11 @@ class Outbox:
         self.queued += len(line)
         self._schedule()
 
-    def push(self, lane: str, lines: bytes, done: Done | None = None) -> None:
+    def push(self, lane: str, lines: bytes, done: Done | None = None, owed: int = 0) -> None:
+        """Lines of a thread; `done` is called with `owed`, or with sums of it, when the client has taken them."""
         if self._broken:
             if done is not None:
-                done()
+                done(owed)
             return
         if self._frame is not None:
             lines = self._frame(lines)
@@ -87,8 +103,14 @@ class Outbox:
         if queue is None:
             queue = self._lanes[lane] = deque()
             self._ready.append(lane)
-        queue.append((lines, done))
         self.queued += len(lines)
+        if queue:
+            last = queue[-1]
+            if len(last.lines) + len(lines) <= MERGE_BYTES and last.done == done:
+                last.lines += lines
+                last.owed += owed
+                return
+        queue.append(_Piece(lines, done, owed))
         self._schedule()
 
     def when_below(self, size: int, call: Callable[[], None]) -> None:
@@ -119,11 +141,11 @@ class Outbox:
             queue = self._lanes[lane]
             taken = 0
             while queue and taken < QUANTUM_BYTES:
-                lines, done = queue.popleft()
-                parts.append(lines)
-                taken += len(lines)
-                if done is not None:
-                    self._dones.append(done)
+                piece = queue.popleft()
+                parts.append(piece.lines)
+                taken += len(piece.lines)
+                if piece.done is not None:
+                    self._dones.append(piece)
             size += taken
             if queue:
                 self._ready.append(lane)
@@ -131,6 +153,12 @@ class Outbox:
                 del self._lanes[lane]
         self._chunk = memoryview(b"".join(parts))
         return size > 0
+
+    @staticmethod
+    def _tell(pieces: Iterable[_Piece]) -> None:
+        for piece in pieces:
+            if piece.done is not None:
+                piece.done(piece.owed)
 
     def _write(self) -> int:
         if self._socket is not None:
@@ -141,9 +169,8 @@ class Outbox:
         self._scheduled = False
         while not self._broken:
             if not self._chunk:
-                dones, self._dones = self._dones, []
-                for done in dones:
-                    done()
+                taken, self._dones = self._dones, []
+                self._tell(taken)
                 if not self._next_chunk():
                     if self._dones:
                         continue  # nothing was left of what these stood for
@@ -192,16 +219,14 @@ class Outbox:
     def discard(self) -> None:
         self._broken = True
         self._stop_waiting()
-        dones, self._dones = self._dones, []
-        for queue in self._lanes.values():
-            dones.extend(done for _, done in queue if done is not None)
+        owed = [*self._dones, *(piece for queue in self._lanes.values() for piece in queue)]
         self._control.clear()
         self._lanes.clear()
         self._ready.clear()
         self._chunk = memoryview(b"")
         self.queued = 0
-        for done in dones:
-            done()
+        self._dones = []
+        self._tell(owed)
         self._drained.set()
 
     async def flush(self) -> None:

@@ -11,6 +11,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -18,6 +19,7 @@ from protocol.link import Frame, Record, TornRecord, records
 from supervisor.hub import Hub
 from supervisor.loaded import Facts, Incarnation, LoadedThread, Turn
 from supervisor.metrics import Metrics
+from supervisor.outbox import Done
 from supervisor.questions import Questions
 from supervisor.states import State
 
@@ -105,7 +107,7 @@ class Relay:
         if kind == Record.NOTICE:
             pending = thread.pending.get(key)
             if pending is not None and pending.connection is not None:
-                pending.connection.pass_on(thread.id, body, None)
+                pending.connection.pass_on(thread.id, body)
         elif kind == Record.STATUS:
             thread.status = body
         elif kind == Record.REQUEST:
@@ -139,16 +141,20 @@ class Relay:
         if not subscribers:
             self._release(incarnation, size)
             return
+        if len(subscribers) == 1:
+            [connection] = subscribers
+            connection.pass_on(thread.id, lines, self._released(incarnation), size)
+            return
         left = len(subscribers)
 
-        def taken() -> None:
+        def taken(_: int) -> None:
             nonlocal left
             left -= 1
             if left == 0:
                 self._release(incarnation, size)
 
         for connection in tuple(subscribers):
-            connection.pass_on(incarnation.thread.id, lines, taken)
+            connection.pass_on(thread.id, lines, taken, size)
 
     def _reply(self, incarnation: Incarnation, key: int, line: bytes, size: int) -> None:
         thread = incarnation.thread
@@ -158,7 +164,7 @@ class Relay:
             return
         succeeded = not line.startswith(b'{"error"')
         if pending.connection is not None:
-            pending.connection.outbox.push(thread.id, line, lambda: self._release(incarnation, size))
+            pending.connection.outbox.push(thread.id, line, self._released(incarnation), size)
             if succeeded and pending.command.method == "thread/resume":
                 self._questions.repeat(thread, pending.connection)
         else:
@@ -170,6 +176,12 @@ class Relay:
                 thread.adopt.recover_method = pending.command.method
             else:
                 self._dismiss(thread)
+
+    def _released(self, incarnation: Incarnation) -> Done:
+        """The same object each time, so that an outbox can add up what it is owed."""
+        if incarnation.released is None:
+            incarnation.released = partial(self._release, incarnation)
+        return incarnation.released
 
     def _release(self, incarnation: Incarnation, size: int) -> None:
         incarnation.owed += size
