@@ -277,13 +277,14 @@ def test_tools_follow_the_model_and_the_settings(place):
         "exec_command",
         "write_stdin",
         "apply_patch",
+        "request_user_input",
         "view_image",
         "web_search",
     )
     lean = place.resolve(
         "[tools]\nupdate_plan.enabled = true\nview_image = false\nweb_search = false", model="?"
     )
-    assert lean.tools == ("exec_command", "write_stdin", "update_plan")
+    assert lean.tools == ("exec_command", "write_stdin", "update_plan", "request_user_input")
     assert "web_search" not in place.resolve('web_search = "disabled"\ntools.web_search = true').tools
     assert "web_search" in place.resolve('web_search = "live"\ntools.web_search = false').tools
 

@@ -365,7 +365,8 @@ def recorded(name):
 
 
 def same_clock(text):
-    return re.sub(r"\d+:\d\d [AP]M", "TIME", text)
+    # Near midnight the time is one of the next day, which is named then.
+    return re.sub(r"(\w+ \d+\w\w, \d{4} )?\d+:\d\d [AP]M", "TIME", text)
 
 
 # --- usage limits --------------------------------------------------------------------------------

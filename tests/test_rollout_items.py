@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import shlex
+import subprocess
 
 import msgspec
 import pytest
@@ -120,12 +120,18 @@ def test_what_is_no_item_is_none(stored):
 
 @given(st.lists(st.text(min_size=1, alphabet=st.characters(exclude_categories=["Cs"])), min_size=1))
 def test_a_command_line_splits_into_the_words_it_was_joined_from(words):
-    assert shlex.split(join_words(words)) == words
+    assert split_words(join_words(words)) == words
 
 
 def test_commands_are_quoted_as_the_peer_does():
     assert join_words(["/bin/bash", "-lc", "echo hi; ls"]) == "/bin/bash -lc 'echo hi; ls'"
     assert join_words(["echo", "it's $5"]) == 'echo "it\'s \\$5"'
+    tricky = ["'$", "it's `x`", "'\\", "a!'^", 'say "no"', "", "tab\tnew\nline", "\\$"]
+    echoed = subprocess.run(
+        ["sh", "-c", f"printf '%s|' {join_words(tricky)}"], capture_output=True, check=True
+    )
+    assert echoed.stdout.decode() == "".join(f"{word}|" for word in tricky)
+    assert split_words(join_words(tricky)) == tricky
     assert split_words("echo 'open") == ["echo 'open"]
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
 from protocol.base import Wire
 from protocol.v1.events import ApplyPatchApprovalParams, ExecCommandApprovalParams
+from rollouts.shellwords import split_words
 
 __all__ = ["Conversation", "history"]
 
@@ -83,7 +83,7 @@ class Conversation:
         question = ExecCommandApprovalParams(
             conversation_id=self.id,
             call_id=call,
-            command=_argv(params.get("command") or ""),
+            command=split_words(params.get("command") or ""),
             cwd=params.get("cwd") or "",
             reason=params.get("reason"),
             parsed_cmd=_parsed(params.get("commandActions") or []),
@@ -171,7 +171,7 @@ class Conversation:
             yield {
                 "type": "exec_command_begin",
                 "call_id": item["id"],
-                "command": _argv(item["command"]),
+                "command": split_words(item["command"]),
                 "cwd": item["cwd"],
                 "parsed_cmd": _parsed(item["commandActions"]),
                 "is_user_shell_command": item["source"] == "userShell",
@@ -280,13 +280,6 @@ def _input(part: dict[str, Any]) -> Event:
     if part["type"] == "localImage":
         return {"type": "local_image", "path": part["path"]}
     return {"type": "text", "text": part.get("text", "")}
-
-
-def _argv(command: str) -> list[str]:
-    try:
-        return shlex.split(command)
-    except ValueError:  # shown cut, or with a quote too few
-        return [command]
 
 
 def _parsed(actions: list[dict[str, Any]]) -> list[Event]:
