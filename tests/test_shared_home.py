@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 from protocol_client import ProtocolClient
-from test_turns import PATCH
+from running_server import write_config
+from test_client_tools import CALL, FOUND, PLAN_MODE, TOOLS
+from test_turns import PATCH, PNG
 
 
 def ends(told):
@@ -52,3 +59,130 @@ def _essence(item):
     if item["type"] != "message":
         return (item["type"], None)
     return (item["role"], item["content"][0]["text"])
+
+
+# --- every kind of item ---------------------------------------------------------------------------------------
+
+SEARCH = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
+SEARCH_EVENTS = [
+    {"type": "response.created", "response": {"id": "resp_ws"}},
+    {"type": "response.output_item.added", "output_index": 0, "item": {**SEARCH, "status": "in_progress"}},
+    {
+        "type": "response.output_item.done",
+        "output_index": 0,
+        "item": {**SEARCH, "action": {"type": "search", "query": "weather"}},
+    },
+    {"type": "response.completed", "response": {"id": "resp_ws", "usage": None}},
+]
+FINDING = {
+    "title": "[P1] Off by one",
+    "body": "It stops early.",
+    "code_location": {"absolute_file_path": "/x/a.py", "line_range": {"start": 1, "end": 2}},
+}
+REVIEW = {"findings": [FINDING], "overall_explanation": "There is a bug."}
+MADE = {
+    "agentMessage",
+    "commandExecution",
+    "contextCompaction",
+    "dynamicToolCall",
+    "enteredReviewMode",
+    "exitedReviewMode",
+    "fileChange",
+    "imageView",
+    "plan",
+    "reasoning",
+    "userMessage",
+    "webSearch",
+}
+
+
+class Searching(BaseHTTPRequestHandler):
+    """A model that answers everything with a search of its own: the scripted one has none."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        body = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in SEARCH_EVENTS)
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def searching_model(home):
+    """A model in place of the scripted one while it lasts; not as another provider, which Codex refuses for a thread."""
+    config = home / "config.toml"
+    before = config.read_text()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Searching) as listener:
+        thread = threading.Thread(target=listener.serve_forever, args=(0.01,))
+        thread.start()
+        write_config(home, f"http://127.0.0.1:{listener.server_port}/v1")
+        try:
+            yield
+        finally:
+            listener.shutdown()
+            thread.join()
+            config.write_text(before)
+
+
+def ended(client, since):
+    """Wait for the end of the next turn, whose id is not that of its beginning if it is a review."""
+    assert client.wait_for("turn/completed", since=since).params["turn"]["status"] == "completed"
+
+
+def read(client, thread):
+    return client.request("thread/read", {"threadId": thread, "includeTurns": True})["thread"]["turns"]
+
+
+def make_every_kind(server, home, workspace):
+    """A thread with all kinds of items; its id."""
+    (workspace / "pic.png").write_bytes(PNG)
+    client = server(handler=lambda *_: FOUND)
+    thread = client.start_thread(dynamicTools=TOOLS)
+    script = "!think Thinking.\n!think-raw Raw.\n!comment Look.\n!run echo one; exit 3\n!view pic.png\n!then\n!say Seen."
+    assert ends(client.turn(thread, script)) == ["completed"]
+    assert ends(client.turn(thread, PATCH)) == ["completed"]
+    assert ends(client.turn(thread, CALL)) == ["completed"]
+    plan = "!say <<END\nMy plan:\n<proposed_plan>\n- do it\n</proposed_plan>\nEND"
+    assert ends(client.turn(thread, plan, collaborationMode=PLAN_MODE)) == ["completed"]
+    since = client.mark()
+    target = {"type": "custom", "instructions": f"!say {json.dumps(REVIEW)}"}
+    client.request("review/start", {"threadId": thread, "target": target})
+    ended(client, since)
+    for method, params in (("thread/shellCommand", {"command": "echo mine"}), ("thread/compact/start", {})):
+        since = client.mark()
+        client.request(method, {"threadId": thread, **params})
+        ended(client, since)
+    client.close()
+    with searching_model(home):
+        client = server()
+        client.request("thread/resume", {"threadId": thread})
+        assert ends(client.turn(thread, "What is the weather?")) == ["completed"]
+        client.close()
+    return thread
+
+
+def test_codex_reads_every_kind_of_item_as_it_is_read_here(binary, marked, server, home, workspace):
+    thread = make_every_kind(server, home, workspace)
+    client = server()
+    ours = read(client, thread)
+    client.close()
+    assert {item["type"] for turn in ours for item in turn["items"]} == MADE
+    sources = [
+        item["source"] for turn in ours for item in turn["items"] if item["type"] == "commandExecution"
+    ]
+    assert sources == ["unifiedExecStartup", "userShell"]
+    with ProtocolClient(
+        [binary, "app-server"], cwd=home, env={**marked.env, "CODEX_HOME": str(home)}
+    ) as codex:
+        codex.initialize(experimentalApi=True)
+        # Codex reads a paginated thread out of an index, which it fills when it loads a thread that others wrote.
+        assert codex.request("thread/resume", {"threadId": thread})["thread"]["turns"] == ours
+        assert read(codex, thread) == ours
+        assert ends(codex.turn(thread, "!say Codex was here.")) == ["completed"]
+    client = server()
+    assert read(client, thread)[: len(ours)] == ours
