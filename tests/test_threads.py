@@ -545,3 +545,31 @@ def test_who_has_unsubscribed_hears_no_more(server):
     client.request("thread/resume", {**there, "excludeTurns": True})
     talk(client, thread, "two")
     assert client.received("turn/completed", since=mark) != []
+
+
+# --- the model provider -------------------------------------------------------------------------------------
+
+
+def test_a_thread_keeps_its_provider_and_a_fork_may_have_another(server, home):
+    config = home / "config.toml"
+    text = config.read_text()
+    provider = text[text.index("[model_providers.scripted]") :]
+    config.write_text(text + provider.replace(".scripted]", ".other]"))
+    client = server()
+    thread = client.start_thread()
+    client.turn(thread, "!say one")
+    client.close()
+    client = server()
+    refused = refusal(client, "thread/resume", threadId=thread, modelProvider="other")
+    change = "Cannot change this thread's model provider from `scripted` to `other` on resume."
+    assert refused == (-32600, f"failed to load configuration: {change}")
+    _, message = refusal(client, "thread/resume", threadId=thread, modelProvider="gone")
+    assert message == (
+        "This chat uses model provider \u201cgone\u201d, which is no longer configured. "
+        "Restore this provider\u2019s configuration to continue."
+    )
+    fork = client.request("thread/fork", {"threadId": thread, "modelProvider": "other"})
+    assert (fork["modelProvider"], fork["thread"]["modelProvider"]) == ("other", "other")
+    client.kill_worker(fork["thread"]["id"])
+    assert client.turn(fork["thread"]["id"], "!say two")[-1]["params"]["turn"]["status"] == "completed"
+    assert client.request("thread/resume", {"threadId": thread})["modelProvider"] == "scripted"

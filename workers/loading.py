@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from config.document import Document
+from config.errors import ProviderNotFoundError
 from config.resolve import ThreadOverrides, ThreadSettings, resolve_thread
 from protocol import threads as wire
 from protocol.client_tools import DynamicTool
@@ -45,6 +46,14 @@ __all__ = [
     "with_history",
 ]
 
+OTHER_PROVIDER = (
+    "failed to load configuration: Cannot change this thread's model provider from `{}` to `{}` on resume."
+)
+"""What one provider's models have sent, such as encrypted reasoning, another one's refuse."""
+LOST_PROVIDER = (
+    "This chat uses model provider \u201c{}\u201d, which is no longer configured. "
+    "Restore this provider\u2019s configuration to continue."
+)
 _UNSERVED = (
     "attach_to_source",
     "environments",
@@ -153,6 +162,12 @@ def resume_session(
             params = msgspec.structs.replace(params, cwd=None, model=None, sandbox=None, approval_policy=None)
         overrides = with_history(ThreadOverrides.of(params), history)
         settings = resolve(adopt, document, overrides)
+        stored = history.meta.model_provider
+        if stored and settings.provider.id != stored and not recovering:
+            raise RpcError(OTHER_PROVIDER.format(stored, settings.provider.id))
+    except ProviderNotFoundError as error:
+        writer.close()
+        raise RpcError(LOST_PROVIDER.format(error.name)) from None
     except BaseException:
         writer.close()
         raise
