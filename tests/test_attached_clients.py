@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from protocol_client import ProtocolClient
 from running_server import LOOK_S, Marked, RunningServer
+from test_client_tools import CALL, FOUND, TOOLS
 
 ASK = {"sandbox": "workspace-write", "approvalPolicy": "on-request"}
 ESCALATE = "!run-escalated echo ran > ran.txt\n!then\n!say done"
 APPROVAL = "item/commandExecution/requestApproval"
 PATIENCE_S = 30.0
+ENDS = ("item/completed", "turn/completed", "serverRequest/resolved")
 
 
 class Attached:
@@ -126,3 +128,23 @@ def test_nobody_is_there_to_answer(attached, workspace, policy, status):
         time.sleep(LOOK_S)
     assert [turn["status"] for turn in read["thread"]["turns"]] == [status]
     assert not (workspace / "ran.txt").exists()
+
+
+def test_of_a_tool_call_that_is_interrupted_all_hear_and_nobody_can_answer_it(attached):
+    clients = attached()
+    first, second = clients.first, clients.another()
+    thread = first.start_thread(dynamicTools=TOOLS)
+    first.turn(thread, "!say stored")
+    resume(second, thread)
+    turn = first.begin_turn(thread, CALL)
+    asked = [client.wait_for("item/tool/call") for client in (first, second)]
+    since = [client.mark() for client in (first, second)]
+    second.request("turn/interrupt", {"threadId": thread, "turnId": turn})
+    for client, question, mark in zip((first, second), asked, since, strict=True):
+        resolved = client.wait_for("serverRequest/resolved", since=mark)
+        assert resolved.params["requestId"] == question.message["id"]
+        order = [line.method for line in client.received(since=mark) if line.method in ENDS]
+        assert order == ["item/completed", "turn/completed", "serverRequest/resolved"]
+        client.respond(question.message["id"], FOUND)
+    assert first.turn(thread, "!say after")[-1]["params"]["turn"]["status"] == "completed"
+    assert len(first.received("item/tool/call")) == 1
