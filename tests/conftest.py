@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from running_server import Marked, RunningServer, runtime_folder, write_config
+from running_server import ROOT, Marked, RunningServer, runtime_folder, write_config
 
 from modelserver.embedded import ModelServer, scripted_model
 
@@ -87,3 +88,24 @@ def server(marked: Marked, workspace: Path) -> Iterator[Callable[..., RunningSer
         yield start
     left = marked.end()
     assert not left, f"{len(left)} processes were left"
+
+
+@pytest.fixture
+def bulkhead(marked: Marked) -> Callable[..., tuple[int, str, str]]:
+    """Runs `bulkhead ...` to its end: exit code, stdout, stderr."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "supervisor", *arguments],
+            cwd=ROOT,
+            env=marked.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout, done.stderr
+
+    return run

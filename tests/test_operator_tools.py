@@ -27,27 +27,6 @@ WAITING = (
 QUICK_HANGS = ("-c", "bulkhead.hang_silence_ms=300", "-c", "bulkhead.hang_grace_ms=300")
 
 
-@pytest.fixture
-def bulkhead(marked):
-    """Runs `bulkhead ...` to its end: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        done = subprocess.run(
-            [sys.executable, "-m", "supervisor", *arguments],
-            cwd=ROOT,
-            env=marked.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr
-        return done.returncode, done.stdout, done.stderr
-
-    return run
-
-
 def state_of(pid):
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 

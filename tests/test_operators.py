@@ -6,38 +6,14 @@ import json
 import os
 import signal
 import stat
-import subprocess
-import sys
 from itertools import takewhile
 from pathlib import Path
 
-import pytest
-from running_server import ROOT, await_ends
+from running_server import await_ends
 
 from supervisor import exit_codes
 
 COLUMNS = ["THREAD", "STATE", "PID", "EPOCH", "MEM", "CPU", "AGE", "TURN", "RESTARTS", "CWD", "WHY"]
-
-
-@pytest.fixture
-def bulkhead(marked, tmp_path):
-    """Runs `bulkhead ...` to its end: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        done = subprocess.run(
-            [sys.executable, "-m", "supervisor", *arguments],
-            cwd=ROOT,
-            env=marked.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr
-        return done.returncode, done.stdout, done.stderr
-
-    return run
 
 
 def beginning(one, other):

@@ -23,10 +23,10 @@ ROOTED = View(
     (
         Root("/tmp", 1, 1),
         Root(
-            "/work/ws",
+            "/srv/ws",
             1,
             2,
-            (Protected("/work/ws/.git", "dir", ".git"), Protected("/work/ws/.codex", "missing", ".codex")),
+            (Protected("/srv/ws/.git", "dir", ".git"), Protected("/srv/ws/.codex", "missing", ".codex")),
         ),
     )
 )
@@ -50,9 +50,9 @@ ROOTED = View(
             + ' (require-not (subpath (param "WRITABLE_ROOT_1_PROTECTED_1")))))\n',
             {
                 "WRITABLE_ROOT_0": "/tmp",
-                "WRITABLE_ROOT_1": "/work/ws",
-                "WRITABLE_ROOT_1_PROTECTED_0": "/work/ws/.git",
-                "WRITABLE_ROOT_1_PROTECTED_1": "/work/ws/.codex",
+                "WRITABLE_ROOT_1": "/srv/ws",
+                "WRITABLE_ROOT_1_PROTECTED_0": "/srv/ws/.git",
+                "WRITABLE_ROOT_1_PROTECTED_1": "/srv/ws/.codex",
             },
         ),
         (
@@ -75,11 +75,11 @@ def test_the_profile_of_each_policy(policy, view, text, params):
     [
         ("file-read-data", "/etc/passwd", True),
         ("file-write-create", "/etc/x", False),
-        ("file-write-create", "/work/ws/x", True),
-        ("file-write-create", "/work/wsx", False),
-        ("file-write-create", "/work/ws/.git", False),
-        ("file-write-data", "/work/ws/.git/hooks/pre-commit", False),
-        ("file-write-data", "/work/ws/.github/x", True),
+        ("file-write-create", "/srv/ws/x", True),
+        ("file-write-create", "/srv/wsx", False),
+        ("file-write-create", "/srv/ws/.git", False),
+        ("file-write-data", "/srv/ws/.git/hooks/pre-commit", False),
+        ("file-write-data", "/srv/ws/.github/x", True),
         ("network-outbound", "", False),
         ("process-exec", "", True),
     ],
