@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from config.errors import HomeError
 
-__all__ = ["HOME_VARIABLES", "find_home"]
+__all__ = ["HOME_VARIABLES", "find_home", "home_path"]
 
 HOME_VARIABLES = ("BULKHEAD_HOME", "CODEX_HOME")
 """First one that is set and not empty wins."""
@@ -15,6 +15,14 @@ HOME_VARIABLES = ("BULKHEAD_HOME", "CODEX_HOME")
 DEFAULT_HOME = ".codex"
 # It holds tokens and conversations.
 HOME_MODE = 0o700
+
+
+def home_path(environ: Mapping[str, str]) -> str:
+    """Where the home directory is, or would be: nothing is checked or made."""
+    named = next((environ[variable] for variable in HOME_VARIABLES if environ.get(variable)), None)
+    return os.path.abspath(
+        named or os.path.join(environ.get("HOME") or os.path.expanduser("~"), DEFAULT_HOME)
+    )
 
 
 def find_home(environ: Mapping[str, str]) -> str:

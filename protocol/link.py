@@ -100,6 +100,8 @@ class Adopt(msgspec.Struct, kw_only=True):
     """Where the worker prints to from now on; nothing changes without."""
     processes: str = ""
     """Where commands are written down, so that a later server can end what this one left."""
+    runtime: str = ""
+    """The folder of the sockets and logs of all servers, which commands have no business in."""
     layers: msgspec.Raw = msgspec.Raw(b"{}")
     """The configuration as the front read it (`config.document`)."""
     flags: msgspec.Raw = msgspec.Raw(b"{}")

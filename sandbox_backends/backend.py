@@ -28,6 +28,8 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     path: str = ""
     features: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    """What it runs: whoever can write that makes the next sandbox."""
 
 
 class Launch(msgspec.Struct, kw_only=True):

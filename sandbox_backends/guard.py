@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterator
 
 from sandbox_backends.errors import LaunchError
-from sandbox_backends.view import Protected, View, inside
+from sandbox_backends.view import SERVER, Protected, View, inside
 
 __all__ = ["Guard"]
 
@@ -205,6 +205,8 @@ class Guard:
         self._guarded: list[_Guarded] = []
         for root in view.roots:
             for item in root.protected:
+                if item.via == SERVER:
+                    continue  # it changes while the command runs, and may be of any size
                 try:
                     guarded = _Guarded(item, budget)
                 except OSError as error:

@@ -31,7 +31,7 @@ from sandbox_backends.guard import Guard
 from sandbox_backends.plan import ExecPlan, limited
 from sandbox_backends.result import Outcome
 from sandbox_backends.terminal import job_control
-from sandbox_backends.view import View, inside
+from sandbox_backends.view import SERVER, View, inside
 
 __all__ = ["GAPS", "Landlock", "remedy_for"]
 
@@ -55,11 +55,13 @@ DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom",
 DEV = "/dev"
 """Nothing else in it may even be read: the other terminals of the same user are there, and for root the disks."""
 
+SERVER_FILES = "files-of-the-server-writable"
 STRAYS = "stray-processes-may-outlive-their-command"
 GAPS = {
     "metadata-outside-roots": "mode, owner, times and attributes of the user's own files can be changed anywhere",
     "protected-names-restored-afterwards": ".git, .codex and .agents are put right after the command, not kept from it",
     "foreign-processes-visible": "the command lines of other processes can be read",
+    SERVER_FILES: "the home, sockets or logs of this server lie in a writable root and can be changed there",
     STRAYS: "a process that hides from its command ends with the last command of the thread in this sandbox",
 }
 """What a plan of this backend may name, and what it means."""
@@ -122,8 +124,11 @@ class Landlock:
         found = ["foreign-processes-visible", STRAYS]
         if view.roots:
             found.append("metadata-outside-roots")
-        if any(root.protected for root in view.roots):
+        protected = {item.via for root in view.roots for item in root.protected}
+        if protected - {SERVER}:
             found.append("protected-names-restored-afterwards")
+        if SERVER in protected or any(m.server and _within_roots(m.path, view) for m in view.masked):
+            found.append(SERVER_FILES)
         return tuple(found)
 
     def build(self, plan: ExecPlan) -> Launch:
@@ -161,7 +166,8 @@ def _program(*, network: bool, read_only: bool = True) -> bytes:
 def _ruleset(view: View, *, network: bool) -> int:
     """The view as a ruleset's descriptor."""
     ruleset = new_ruleset(_ALL_FS, 0 if network else _ALL_NET, _SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS)
-    hidden = (*(mask.path for mask in view.masked), DEV)
+    masks = [mask.path for mask in view.masked if not (mask.server and _within_roots(mask.path, view))]
+    hidden = (*masks, DEV)
     try:
         _allow(ruleset, "/", _READ_DIR)
         for path in _beside("/", hidden):
@@ -170,13 +176,17 @@ def _ruleset(view: View, *, network: bool) -> int:
             _allow(ruleset, path, _DEVICE)
         for root in view.roots:
             # What is masked below a root stays so: its siblings are then writable one by one.
-            masked = [mask.path for mask in view.masked if inside(mask.path, root.path)]
+            masked = [path for path in masks if inside(path, root.path)]
             for path in _beside(root.path, masked) if masked else (root.path,):
                 _allow(ruleset, path, _READ | _WRITE)
     except BaseException:
         os.close(ruleset)
         raise
     return ruleset
+
+
+def _within_roots(path: str, view: View) -> bool:
+    return any(inside(path, root.path) for root in view.roots)
 
 
 def _beside(top: str, hidden: Sequence[str]) -> Iterator[str]:

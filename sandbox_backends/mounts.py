@@ -43,7 +43,7 @@ def mounts(view: View) -> tuple[tuple[str, ...], tuple[str, ...]]:
                 ghosts.append(item.path)
     for mask in view.masked:
         special[mask.path] = (
-            ("--perms", "000", "--tmpfs", mask.path, "--remount-ro", mask.path)
+            ("--perms", "000", "--tmpfs", mask.path)
             if mask.kind == "dir"
             else ("--ro-bind", "/dev/null", mask.path)
         )

@@ -6,12 +6,15 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
+import msgspec
+
 from protocol.policy import SandboxPolicy
 from sandbox_backends import view
 from sandbox_backends.env import marked
 from sandbox_backends.errors import CwdMissingError, EmptyCommandError, PlanError
 from sandbox_backends.limits import Limits, delegated, rlimits
 from sandbox_backends.limits import gaps as loosened
+from sandbox_backends.own import Own
 from sandbox_backends.plan import DEFAULT_OUTPUT_CAP, Escalation, ExecPlan, Ids, Stdin
 from sandbox_backends.registry import Registry, default_registry
 from sandbox_backends.terminal import job_control
@@ -45,7 +48,7 @@ def plan(
     env: Mapping[str, str],
     workspace: str | None = None,
     pins: Iterable[view.Pin] = (),
-    masked: Iterable[str] = (),
+    own: Own | None = None,
     sandboxed: bool = True,
     timeout_ms: int | None = None,
     output_cap: int | None = DEFAULT_OUTPUT_CAP,
@@ -61,8 +64,8 @@ def plan(
     """Plan one run of `argv` in `cwd` with exactly `env`.
 
     `workspace` is the directory `policy` belongs to (default: `cwd`): a command may run elsewhere, but makes nothing
-    writable by that. `pins` are the identities taken when the policy was made. `masked` paths cannot be read inside.
-    `sandboxed=False` is for what a user approved to run without; `limits` hold there too. Raises PlanError and
+    writable by that. `pins` are the identities taken when the policy was made. `own` is
+    what belongs to the server. `sandboxed=False` is for what a user approved to run without; `limits` hold there too. Raises PlanError and
     SandboxUnavailable.
     """
     if not argv or not argv[0]:
@@ -80,7 +83,11 @@ def plan(
     if pty_size is not None and not all(0 < size <= WINDOW_MAX for size in pty_size):
         raise PlanError(f"a terminal has 1 to {WINDOW_MAX} rows and columns")
     registry = registry or default_registry()
-    seen = view.resolve(policy, workspace or cwd, env, pins=pins, masked=masked) if sandboxed else view.View()
+    seen = view.View()
+    if sandboxed:
+        own = own or Own()
+        own = msgspec.structs.replace(own, kept=(*own.kept, *registry.programs(policy)))
+        seen = view.resolve(policy, workspace or cwd, env, pins=pins, own=own)
     backend, why, gaps = registry.choose(policy, seen, sandboxed=sandboxed)
     if stdin == "pty" and not job_control():
         gaps = (*gaps, "terminal-without-job-control")

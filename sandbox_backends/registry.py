@@ -57,6 +57,13 @@ class Registry:
             self._probed[name] = backend.probe()
         return self._probed[name]
 
+    def programs(self, policy: SandboxPolicy) -> tuple[str, ...]:
+        """The files of what stands between a command of this policy and the machine."""
+        if isinstance(policy, DangerFullAccess | ExternalSandbox):
+            return ()
+        first = next((found for b in self._confining if (found := self.capability(b.name)).ok), None)
+        return first.files if first is not None else ()
+
     def forget(self) -> None:
         """Probe again at the next need, as after a set-up failure."""
         self._probed.clear()

@@ -15,11 +15,14 @@ from typing import Literal
 import msgspec
 
 from protocol.policy import SandboxPolicy, WorkspaceWrite
+from sandbox_backends.env import network_allowed
 from sandbox_backends.errors import ProtectedSymlinkError, RootInvalidError, RootReplacedError
 from sandbox_backends.ghosts import is_ghost
+from sandbox_backends.own import Own
 
 __all__ = [
     "PROTECTED_NAMES",
+    "SERVER",
     "Mask",
     "Pin",
     "Protected",
@@ -34,6 +37,7 @@ __all__ = [
 
 PROTECTED_NAMES = (".git", ".codex", ".agents")
 """What makes the host run code or trust settings later: never writable by a command, existing or not."""
+SERVER = "server"
 SLASH_TMP = "/tmp"  # noqa: S108 - the policy names it
 POINTER_LIMIT = 4096
 """Bytes read of a `.git` file or `commondir`: PATH_MAX, more is no pointer."""
@@ -53,7 +57,7 @@ class Protected(msgspec.Struct, frozen=True):
     path: str
     kind: Literal["dir", "file", "missing"]
     via: str
-    """Why: the protected name, or `gitdir`/`commondir` of a worktree pointer."""
+    """Why: the protected name, `gitdir`/`commondir` of a worktree pointer, or `server`: it belongs to the server."""
 
 
 class Root(msgspec.Struct, frozen=True):
@@ -68,6 +72,8 @@ class Mask(msgspec.Struct, frozen=True):
 
     path: str
     kind: Literal["dir", "file"]
+    server: bool = False
+    """Whether it is hidden for what could be done with it, not for what could be read."""
 
 
 class View(msgspec.Struct, frozen=True):
@@ -150,15 +156,20 @@ def resolve(
     env: Mapping[str, str],
     *,
     pins: Iterable[Pin] = (),
-    masked: Iterable[str] = (),
+    own: Own | None = None,
 ) -> View:
     """The view of `policy`. `workspace` is the directory the policy belongs to, not the cwd of one command.
 
+    `own` is what belongs to the server.
+
     Raises RootInvalidError, RootReplacedError (identity differs from `pins`) and ProtectedSymlinkError.
     """
-    masks = tuple(_mask(path) for path in masked if os.path.lexists(path))
+    own = own or Own()
+    masks = [_mask(path) for path in own.masked if os.path.lexists(path)]
+    hidden = [Mask(os.path.realpath(path), "dir", server=True) for path in own.hidden if os.path.isdir(path)]
     if not isinstance(policy, WorkspaceWrite):
-        return View((), masks)
+        # A read-only mount keeps nobody from a socket in it; without a network there are no sockets.
+        return View((), (*masks, *hidden) if network_allowed(policy) else tuple(masks))
     expected = {item.path: (item.dev, item.ino) for item in pins}
     found = _identify(policy, workspace, env)
     for now in found.values():
@@ -167,12 +178,21 @@ def resolve(
     names = tuple(found)
     scratch = {os.path.realpath(SLASH_TMP), os.path.realpath(env.get("TMPDIR") or SLASH_TMP)}
     scratch.discard(os.path.realpath(workspace))
+    kept = [real for path in own.kept if os.path.exists(real := os.path.realpath(path))]
     return View(
         tuple(
-            Root(real, now.dev, now.ino, () if real in scratch else tuple(_protected(real, names)))
+            Root(
+                real,
+                now.dev,
+                now.ino,
+                (*(() if real in scratch else _protected(real, names)), *_kept(real, names, kept)),
+            )
             for real, now in found.items()
         ),
-        masks,
+        tuple(masks)
+        + tuple(
+            mask for mask in hidden if policy.network_access or any(inside(mask.path, name) for name in names)
+        ),
     )
 
 
@@ -190,6 +210,14 @@ def verify(view: View) -> None:
 def _mask(path: str) -> Mask:
     real = os.path.realpath(path)
     return Mask(real, "dir" if os.path.isdir(real) else "file")
+
+
+def _kept(root: str, roots: tuple[str, ...], own: Iterable[str]) -> Iterable[Protected]:
+    """What belongs to the server and lies in this root, and in no deeper one."""
+    for path in own:
+        over = max((name for name in roots if inside(path, name)), key=len, default="")
+        if over == root and path not in roots:
+            yield Protected(path, "dir" if os.path.isdir(path) else "file", SERVER)
 
 
 def _protected(root: str, roots: tuple[str, ...]) -> Iterable[Protected]:

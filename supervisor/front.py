@@ -93,7 +93,9 @@ class Front:
         self.catalog = Catalog(self.hub, self.nursery, adopt)
         self.offered_models = OfferedModels(configuration, self.catalog)
         self.hosts = Hosts(
-            self.hub, self.nursery, Adopt(role="host", home=self.home, credit=settings.credit_bytes)
+            self.hub,
+            self.nursery,
+            Adopt(role="host", home=self.home, runtime=runtime.base, credit=settings.credit_bytes),
         )
         self.watchdog = Watchdog(self.supervisor, self.hub, settings, runtime.stacks)
         self.hibernation = Hibernation(self.supervisor, self.hub, settings)

@@ -29,7 +29,15 @@ import msgspec
 
 from sandbox_backends import identity
 
-__all__ = ["Reaped", "RuntimeDirectory", "ServerRecord", "UnsafeRuntimeDirectory", "reap", "running_servers"]
+__all__ = [
+    "Reaped",
+    "RuntimeDirectory",
+    "ServerRecord",
+    "UnsafeRuntimeDirectory",
+    "reap",
+    "running_servers",
+    "runtime_folder",
+]
 
 IPC_PATH_BYTES = 107
 """What a Unix socket's path may have."""
@@ -55,7 +63,7 @@ class ServerRecord(msgspec.Struct, kw_only=True):
         return os.path.join(self.directory, "control.sock")
 
 
-def _base() -> str:
+def runtime_folder() -> str:
     configured = os.environ.get("BULKHEAD_RUNTIME_DIR")
     if configured:
         return configured
@@ -89,7 +97,8 @@ class RuntimeDirectory:
     """The directory of this server; made at once, removed by `remove`."""
 
     def __init__(self) -> None:
-        base = _base()
+        self.base = base = runtime_folder()
+        """The folder of all servers of this user."""
         self.reaped = reap()
         """What was found of earlier servers."""
         self.name = f"{os.getpid()}-{secrets.token_hex(3)}"
@@ -179,7 +188,7 @@ def _lives(directory: str) -> bool:
 
 def reap() -> list[Reaped]:
     """End what servers left that are not there any more, and remove their directories; blocks."""
-    base = _base()
+    base = runtime_folder()
     _own_directory(base)
     found = []
     for entry in os.scandir(base):
@@ -194,7 +203,7 @@ def running_servers() -> list[ServerRecord]:
     """The servers of this user that are running, oldest first."""
     found: list[ServerRecord] = []
     with suppress(FileNotFoundError):
-        for entry in os.scandir(_base()):
+        for entry in os.scandir(runtime_folder()):
             if not entry.is_dir(follow_symlinks=False) or not _lives(entry.path):
                 continue
             with suppress(OSError, msgspec.MsgspecError):

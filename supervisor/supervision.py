@@ -186,6 +186,7 @@ class Supervisor:
             credit=self._settings.credit_bytes,
             log=self.logs.path(thread.id),
             processes=self._runtime.processes,
+            runtime=self._runtime.base,
         )
         if not thread.loaded:
             adopt.recover_method = ""

@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -36,6 +37,11 @@ def checked(result):
 def write(path, text, mode="w"):
     with open(path, mode) as file:
         file.write(text)
+
+
+def abstract_name(out):
+    """Unlike files these names are everybody's: other runs may be under way."""
+    return f"\0bulkhead-escape-{zlib.crc32(str(out).encode())}"
 
 
 def exchange_files(ws, out, victim):
@@ -134,7 +140,7 @@ def take_the_victims_descriptor(ws, out, victim):
 
 
 def talk_to_an_abstract_socket(ws, out, victim):
-    socket.socket(socket.AF_UNIX).connect("\0bulkhead-escape-test")
+    socket.socket(socket.AF_UNIX).connect(abstract_name(out))
 
 
 def talk_to_a_socket_file(ws, out, victim):

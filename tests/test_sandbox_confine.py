@@ -26,6 +26,7 @@ from sandbox_backends import (
 )
 from sandbox_backends.bwrap import Bwrap
 from sandbox_backends.errors import ProtectedSymlinkError, RootInvalidError, RootReplacedError
+from sandbox_backends.own import Own, belongings
 from sandbox_backends.tree import children, look, reap_strays
 
 ENV = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LANG": "C.UTF-8"}
@@ -68,9 +69,9 @@ def script(text, cwd, policy=None, **more):
     return plan(["/bin/sh", "-c", text], cwd=str(cwd), policy=policy or workspace_write(), env=ENV, **more)
 
 
-def run(made):
+def run(made, registry=None):
     async def main():
-        command = await run_with_plan(made)
+        command = await run_with_plan(made, registry=registry)
         return await command.wait()
 
     return asyncio.run(main())
@@ -247,7 +248,7 @@ def test_masked_files_cannot_be_read(workspace):
         script(
             f"cat {secret} private/key; ls private; mv private gone; true",
             workspace,
-            masked=(str(secret), str(folder)),
+            own=Own(masked=(str(secret), str(folder))),
         )
     )
     assert "TOKEN" not in result.output.text()
@@ -446,14 +447,48 @@ def msgspec_replace(made, **changes):
     return msgspec.structs.replace(made, **changes)
 
 
-def test_a_bubblewrap_the_command_could_replace_is_not_used(workspace):
-    mine = workspace / "bwrap"
-    mine.write_bytes(Path(capability.path).read_bytes())
+def test_a_bubblewrap_in_the_workspace_is_kept_from_commands(workspace):
+    folder = workspace / "venv" / "bin"
+    folder.mkdir(parents=True)
+    mine = folder / "bwrap"
+    text = f'#!/bin/sh\nexec {capability.path} "$@"\n'
+    mine.write_text(text)
     mine.chmod(0o755)
     registry = Registry((Bwrap(str(mine)),))
-    with pytest.raises(SandboxUnavailable, match="writable root"):
-        script("true", workspace, registry=registry)
-    assert script("true", workspace, ReadOnly(), registry=registry).backend == "linux-bwrap"
+    for attempt in ("echo evil > bwrap", "rm bwrap", "mv bwrap b", "mv ../bin ../b", "mv ../../venv ../../v"):
+        result = run(script(f"cd venv/bin && {attempt}", workspace, registry=registry), registry)
+        assert result.exit_code not in (0, 125), attempt
+        assert mine.read_text() == text
+    result = run(script("cd venv/bin && echo fine > mine", workspace, registry=registry), registry)
+    assert result.exit_code == 0
+    deeper = workspace_write(writable_roots=(str(folder),))
+    assert run(script("echo evil > venv/bin/bwrap", workspace, deeper, registry=registry), registry).exit_code
+    assert mine.read_text() == text
+
+
+def test_what_belongs_to_the_server_is_kept_from_commands(workspace):
+    home, runtime = workspace / "deep" / "home", workspace / "run"
+    (home / "rules").mkdir(parents=True)
+    (home / "auth.json").write_text("TOKEN")
+    runtime.mkdir()
+    (runtime / "control.sock").write_text("")
+    own = belongings(str(home), str(runtime))
+    for attempt in (
+        "echo evil > deep/home/rules/default.rules",
+        "mv deep gone",
+        "mv deep/home deep/gone",
+        "cat deep/home/auth.json | grep TOKEN",
+        "ls run/control.sock",
+        "mv run gone",
+        "chmod 755 run; ls run/control.sock",
+        "rm -rf run",
+    ):
+        assert run(script(attempt, workspace, own=own)).exit_code != 0, attempt
+    assert (runtime / "control.sock").exists()
+    assert os.listdir(home / "rules") == []
+    assert run(script("ls deep/home/rules && echo fine > deep/mine", workspace, own=own)).exit_code == 0
+    online = ReadOnly(network_access=True)
+    assert run(script("ls run/control.sock", workspace, online, own=own)).exit_code != 0
 
 
 def test_probing_happens_once(workspace):

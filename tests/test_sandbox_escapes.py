@@ -14,6 +14,7 @@ import pytest
 
 from protocol.policy import ReadOnly, WorkspaceWrite
 from sandbox_backends import become_subreaper, default_registry, plan, run_with_plan
+from sandbox_backends.own import Own
 from sandbox_backends.tree import look
 
 PROGRAM = Path(escape_attempts.__file__).resolve()
@@ -44,7 +45,7 @@ def place(tmp_path):
     (outside / "file").write_text("original")
     (outside / "auth.json").write_text('{"token": 1}')
     listeners = []
-    for address in ("\0bulkhead-escape-test", str(outside / "socket")):
+    for address in (escape_attempts.abstract_name(outside), str(outside / "socket")):
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(address)
         listener.listen()
@@ -80,7 +81,7 @@ def attempt(name, policy, place, backend):
             cwd=str(workspace),
             policy=POLICIES[policy],
             env={"PATH": os.environ["PATH"]},
-            masked=(str(outside / "auth.json"),),
+            own=Own(masked=(str(outside / "auth.json"),)),
             timeout_ms=20_000,
             registry=registry,
         )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from protocol.policy import ReadOnly, WorkspaceWrite
 from sandbox_backends.errors import PlanError, RootReplacedError
 from sandbox_backends.mounts import mounts
+from sandbox_backends.own import Own
 from sandbox_backends.view import Mask, Protected, Root, View, inside, pin, resolve, verify, writable
 
 BARE = {"exclude_slash_tmp": True, "exclude_tmpdir_env_var": True}
@@ -100,7 +101,9 @@ def test_pins_hold_the_identity(tmp_path):
 def test_masks_are_only_what_is_there(tmp_path):
     (tmp_path / "auth.json").write_text("")
     masked = (str(tmp_path / "auth.json"), str(tmp_path / "none"))
-    assert resolve(ReadOnly(), "/", {}, masked=masked).masked == (Mask(f"{tmp_path}/auth.json", "file"),)
+    assert resolve(ReadOnly(), "/", {}, own=Own(masked=masked)).masked == (
+        Mask(f"{tmp_path}/auth.json", "file"),
+    )
 
 
 def test_mounts_pin_every_parent_on_the_way():

@@ -37,6 +37,7 @@ from rollouts.positions import Positions
 from rollouts.receipts import Receipts
 from rollouts.turns import preview_of
 from rollouts.writer import RolloutWriter
+from sandbox_backends.own import belongings
 from workers.instructions import (
     PERSONALITIES,
     base_instructions,
@@ -85,6 +86,7 @@ class Session:
         self.originator = adopt.originator
         self.home = adopt.home
         self.processes = adopt.processes
+        self.own = belongings(adopt.home, adopt.runtime)
         self.created_at = int(time.time())
         self.updated_at = self.created_at
         self.history: list[bytes] = []

@@ -15,11 +15,13 @@ from typing import Any
 
 import msgspec
 
+from config.home import home_path
 from protocol.policy import DangerFullAccess, ReadOnly, SandboxPolicy, WorkspaceWrite
 from sandbox_backends.errors import SandboxError
 from sandbox_backends.landlock import GAPS, Landlock
 from sandbox_backends.limits import Limits
 from sandbox_backends.output import Captured
+from sandbox_backends.own import belongings
 from sandbox_backends.plan import DEFAULT_OUTPUT_CAP, ExecPlan, audit
 from sandbox_backends.planner import plan
 from sandbox_backends.registry import default_registry
@@ -29,6 +31,7 @@ from sandbox_backends.tree import become_subreaper
 from sandbox_backends.view import Pin
 from supervisor import exit_codes
 from supervisor.commands.passthrough import attach, complain, on_terminal, window
+from supervisor.runtime import runtime_folder
 
 POLICIES = {
     "readOnly": "readOnly",
@@ -98,6 +101,7 @@ def _plan(options: argparse.Namespace, policy: SandboxPolicy) -> ExecPlan:
         policy=policy,
         env=os.environ,
         pins=_pins(options),
+        own=belongings(home_path(os.environ), runtime_folder()),
         timeout_ms=options.timeout_ms,
         output_cap=DEFAULT_OUTPUT_CAP if options.json else 0,
         streams="split",

@@ -18,6 +18,7 @@ from sandbox_backends import env, planner
 from sandbox_backends.command import NOT_FOUND, RunningCommand
 from sandbox_backends.direct import Direct
 from sandbox_backends.errors import CwdMissingError, EmptyCommandError, SandboxError, StdinError
+from sandbox_backends.own import Own
 from sandbox_backends.plan import ExecPlan, Stdin
 from sandbox_backends.result import ExecResult
 from sandbox_backends.runner import run_with_plan
@@ -53,11 +54,12 @@ class _Running:
 
 
 class Commands:
-    """The commands of one connection. `home` holds the credentials that no command may read."""
+    """The commands of one connection. `home` is where its configuration lies, `own` what no command may touch."""
 
-    def __init__(self, link: Link, home: str) -> None:
+    def __init__(self, link: Link, home: str, own: Own) -> None:
         self._link = link
         self._home = home
+        self._own = own
         self._named: dict[str, _Running] = {}
         self._endings: set[asyncio.Task[None]] = set()
 
@@ -121,7 +123,7 @@ class Commands:
             cwd=settings.cwd,
             policy=params.sandbox_policy or settings.sandbox,
             env=env.environment(shell_environment, os.environ, overrides=params.env),
-            masked=(os.path.join(self._home, "auth.json"),),
+            own=self._own,
             timeout_ms=None if params.disable_timeout else timeout_ms,
             output_cap=0 if streaming else UNCAPPED_OUTPUT if cap is None else cap,
             output_keep="head",

@@ -15,6 +15,7 @@ from config.errors import ConfigError
 from protocol import rpc
 from protocol.link import Adopt, Command, Record
 from sandbox_backends import tree
+from sandbox_backends.own import belongings
 from workers.host.commands import Commands
 from workers.host.files import Files
 from workers.host.git_diff import diff_to_remote
@@ -37,7 +38,7 @@ class HostService:
         self._loop = loop
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="blocking")
         self._tasks: set[asyncio.Task[None]] = set()
-        commands = Commands(link, adopt.home)
+        commands = Commands(link, adopt.home, belongings(adopt.home, adopt.runtime))
         watches = Watches(link)
         searches = Searches(link)
         files = Files(link)

@@ -112,7 +112,9 @@ class ApplyPatch:
     def _writable(self, scope: TurnScope, paths: list[str]) -> bool:
         settings = scope.session.settings
         try:
-            seen = view.resolve(settings.sandbox, settings.cwd, os.environ, pins=self._pins(scope))
+            seen = view.resolve(
+                settings.sandbox, settings.cwd, os.environ, pins=self._pins(scope), own=scope.session.own
+            )
         except SandboxError:
             return False
         # A link inside may lead outside: both the name and what it comes to must be writable.
@@ -157,6 +159,7 @@ class ApplyPatch:
                 policy=session.settings.sandbox,
                 env={},
                 pins=self._pins(scope) if sandboxed else (),
+                own=session.own,
                 sandboxed=sandboxed,
                 stdin="pipe",
                 timeout_ms=APPLY_TIMEOUT_MS,

@@ -170,7 +170,7 @@ class ExecCommand:
             policy=settings.sandbox,
             env=env,
             pins=pins,
-            masked=(os.path.join(session.home, "auth.json"),),
+            own=session.own,
             sandboxed=sandboxed,
             timeout_ms=arguments.timeout_ms,
             output_cap=OUTPUT_CAP,
