@@ -31,6 +31,7 @@ from workers.link import Link
 from workers.loading import start_session
 from workers.toolbox import Toolbox
 from workers.tools import command_actions, patch
+from workers.tools.patch_program import patch_input
 
 __all__ = ["play"]
 
@@ -75,6 +76,7 @@ def _thread(folder: str, loop: asyncio.AbstractEventLoop) -> None:
     Toolbox().definitions(session)
     session.close()
     patch.wire_changes(patch.verify(patch.parse(_PATCH), folder))
+    patch_input(_PATCH)
     command_actions.actions_of(["/bin/bash", "-lc", "ls"])
     catalog = Catalog(folder)
     catalog.list(thread_list.ThreadListParams())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -25,6 +24,7 @@ from sandbox_backends.runner import run_with_plan
 from workers.approvals import Unanswerable
 from workers.session import now_ms
 from workers.tools import patch, tool_output
+from workers.tools.patch_program import patch_argv, patch_input
 from workers.tools.tool import Call, ToolRefused, TurnCancelled, TurnScope, arguments_of
 from workers.tools.workspace import Workspace
 
@@ -154,7 +154,7 @@ class ApplyPatch:
         session = scope.session
         try:
             prepared = plan(
-                [sys.executable, "-I", "-S", "-E", patch.PATCH_MAIN],
+                patch_argv(),
                 cwd=cwd,
                 policy=session.settings.sandbox,
                 env={},
@@ -166,7 +166,7 @@ class ApplyPatch:
                 ids=Ids(thread=session.id, turn=scope.turn_id, item=item.id),
             )
             command = await run_with_plan(prepared)
-            command.write(text.encode())
+            command.write(patch_input(text))
             command.close_stdin()
             result = await command.wait()
         except SandboxError as error:

@@ -5,15 +5,12 @@ Writing is done by `patch_main` in a process of its own, inside the sandbox.
 
 from __future__ import annotations
 
-import os
-
 from protocol.items import AddKind, DeleteKind, FileUpdateChange, PatchChangeKind, UpdateKind
 from workers.tools.hunks import unified
 from workers.tools.patch_apply import Change, PatchApplyError, PatchVerifyError, Verified, apply, verify
 from workers.tools.patch_grammar import Patch, PatchError, PatchSyntaxError, parse
 
 __all__ = [
-    "PATCH_MAIN",
     "Patch",
     "PatchApplyError",
     "PatchError",
@@ -27,9 +24,6 @@ __all__ = [
     "verify",
     "wire_changes",
 ]
-
-PATCH_MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "patch_main.py")
-"""The program to run as `python -I -S -E PATCH_MAIN` with the patch on standard input."""
 
 WIRE_CONTEXT = 1
 """Lines of context in the diff of an updated file, as the peer has them."""

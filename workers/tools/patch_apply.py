@@ -1,18 +1,21 @@
 """Fitting a patch to the files it names, and writing the result.
 
 `verify` only reads and finds every mistake before the first byte is written; `apply` writes, all files or none.
-Standard library only, see `patch_grammar`.
+Few imports, see `patch_grammar`.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from typing import Literal, NamedTuple
 
-from .patch_grammar import AddFile, DeleteFile, Patch, PatchError, UpdateFile, parse
+from .patch_grammar import AddFile, DeleteFile, Patch, PatchError, Record, UpdateFile, parse
 from .patch_match import PatchVerifyError, updated_text
 from .patch_write import Writing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
 
 __all__ = ["Change", "PatchApplyError", "PatchVerifyError", "Verified", "apply", "parse", "verify"]
 
@@ -33,7 +36,7 @@ class PatchApplyError(PatchError):
         self.lost = lost
 
 
-class Change(NamedTuple):
+class Change(Record):
     """What becomes of one file. Paths are absolute, `name` is as written in the patch.
 
     `old` is `None` where no file was, `new` is `None` for a deletion. `mode` is the `st_mode` of the old file, 0
@@ -41,26 +44,44 @@ class Change(NamedTuple):
     deleted has its target's name as `old`, as git sees it.
     """
 
-    kind: Literal["add", "delete", "update"]
-    name: str
-    path: str
-    move_path: str | None
-    old: bytes | None
-    new: bytes | None
-    mode: int
-    replaced: bytes | None = None
-    replaced_mode: int = 0
+    __slots__ = ("kind", "mode", "move_path", "name", "new", "old", "path", "replaced", "replaced_mode")
+
+    def __init__(
+        self,
+        kind: Literal["add", "delete", "update"],
+        name: str,
+        path: str,
+        move_path: str | None,
+        *,
+        old: bytes | None,
+        new: bytes | None,
+        mode: int,
+        replaced: bytes | None = None,
+        replaced_mode: int = 0,
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        self.path = path
+        self.move_path = move_path
+        self.old = old
+        self.new = new
+        self.mode = mode
+        self.replaced = replaced
+        self.replaced_mode = replaced_mode
 
 
 _LETTERS = {"add": "A", "update": "M", "delete": "D"}
 """Of the summary, in the order in which it lists them."""
 
 
-class Verified(NamedTuple):
+class Verified(Record):
     """A patch that fits; `changes` in the patch's order, no file twice."""
 
-    cwd: str
-    changes: tuple[Change, ...]
+    __slots__ = ("changes", "cwd")
+
+    def __init__(self, cwd: str, changes: tuple[Change, ...]) -> None:
+        self.cwd = cwd
+        self.changes = changes
 
 
 def verify(patch: Patch, cwd: str) -> Verified:
@@ -119,7 +140,7 @@ def _added(section: AddFile, path: str) -> Change:
     mode = 0
     if os.path.exists(path):
         old, mode = _read(path, "Failed to write file")
-    return Change("add", section.path, path, None, old, section.text.encode(), mode)
+    return Change("add", section.path, path, None, old=old, new=section.text.encode(), mode=mode)
 
 
 def _deleted(section: DeleteFile, path: str) -> Change:
@@ -127,7 +148,7 @@ def _deleted(section: DeleteFile, path: str) -> Change:
         old, mode = os.fsencode(os.readlink(path)), stat.S_IFLNK
     else:
         old, mode = _read(path, "Failed to read")
-    return Change("delete", section.path, path, None, old, None, mode)
+    return Change("delete", section.path, path, None, old=old, new=None, mode=mode)
 
 
 def _updated(section: UpdateFile, path: str, cwd: str) -> Change:
@@ -144,12 +165,22 @@ def _updated(section: UpdateFile, path: str, cwd: str) -> Change:
         raise PatchVerifyError(f"Failed to read file to update {path}: {what}") from None
     new = updated_text(text, section.hunks, path).encode()
     if section.move_to is None:
-        return Change("update", section.path, path, None, old, new, mode)
+        return Change("update", section.path, path, None, old=old, new=new, mode=mode)
     move_path = os.path.normpath(os.path.join(cwd, section.move_to))
     replaced, replaced_mode = (
         _read(move_path, "Failed to write file") if os.path.exists(move_path) else (None, 0)
     )
-    return Change("update", section.move_to, path, move_path, old, new, mode, replaced, replaced_mode)
+    return Change(
+        "update",
+        section.move_to,
+        path,
+        move_path,
+        old=old,
+        new=new,
+        mode=mode,
+        replaced=replaced,
+        replaced_mode=replaced_mode,
+    )
 
 
 def apply(verified: Verified) -> str:

@@ -10,15 +10,17 @@
     *** End of File               optional: the hunk is the end of the file
     *** End Patch
 
-Wording and line numbers of the errors are those of Codex 0.169. Standard library only: the process that writes
-a patch to disk has nothing else on its path.
+An `*** Environment ID: NAME` below the first line is ignored, as there is one. Wording and line numbers of the errors
+are those of Codex 0.169. What the modules of the patch program import is paid at each of its starts: no `re`,
+`typing` or `collections` here, which cost more than all the rest.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Literal
 
 __all__ = [
     "AddFile",
@@ -27,6 +29,7 @@ __all__ = [
     "Patch",
     "PatchError",
     "PatchSyntaxError",
+    "Record",
     "Section",
     "UpdateFile",
     "parse",
@@ -35,10 +38,10 @@ __all__ = [
 BEGIN = "*** Begin Patch"
 END = "*** End Patch"
 END_OF_FILE = "*** End of File"
-_HEADER = re.compile(r"\*\*\* (Add|Delete|Update) File: (\S.*)", re.DOTALL)
-_MOVE = re.compile(r"\*\*\* Move to: (\S.*)", re.DOTALL)
-# `<<EOF`, `<<'EOF'`, `apply_patch <<"EOF"`: models that know the tool from a shell wrap the patch
-_HEREDOC = re.compile(r"(?:apply_?patch\s+)?<<-?\s*(['\"]?)(\w+)\1")
+ENVIRONMENT = "*** Environment ID: "
+HEADERS = {"Add": "*** Add File: ", "Delete": "*** Delete File: ", "Update": "*** Update File: "}
+MOVE = "*** Move to: "
+TOOL_NAMES = ("apply_patch", "applypatch")
 
 
 class PatchError(Exception):
@@ -61,36 +64,67 @@ class PatchSyntaxError(PatchError):
         self.line = line
 
 
-class Hunk(NamedTuple):
+class Record:
+    """Equal where type and fields are; what a named tuple would be, without its imports."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and all(
+            getattr(self, name) == getattr(other, name) for name in self.__slots__
+        )
+
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, name) for name in self.__slots__))
+
+
+class Hunk(Record):
     """`lines` are (operation, text without line end); at least one, and never a bare context line."""
 
-    context: str | None
-    lines: tuple[tuple[Literal[" ", "-", "+"], str], ...]
-    at_end: bool
+    __slots__ = ("at_end", "context", "lines")
+
+    def __init__(
+        self, context: str | None, lines: tuple[tuple[Literal[" ", "-", "+"], str], ...], at_end: bool
+    ) -> None:
+        self.context = context
+        self.lines = lines
+        self.at_end = at_end
 
 
-class AddFile(NamedTuple):
-    path: str
-    text: str
+class AddFile(Record):
+    __slots__ = ("path", "text")
+
+    def __init__(self, path: str, text: str) -> None:
+        self.path = path
+        self.text = text
 
 
-class DeleteFile(NamedTuple):
-    path: str
+class DeleteFile(Record):
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
 
 
-class UpdateFile(NamedTuple):
-    path: str
-    move_to: str | None
-    hunks: tuple[Hunk, ...]
+class UpdateFile(Record):
+    __slots__ = ("hunks", "move_to", "path")
+
+    def __init__(self, path: str, move_to: str | None, hunks: tuple[Hunk, ...]) -> None:
+        self.path = path
+        self.move_to = move_to
+        self.hunks = hunks
 
 
 Section = AddFile | DeleteFile | UpdateFile
 
 
-class Patch(NamedTuple):
+class Patch(Record):
     """Paths as written; at least one section unless the patch is empty (`Begin`, `End`, nothing between)."""
 
-    sections: tuple[Section, ...]
+    __slots__ = ("sections",)
+
+    def __init__(self, sections: tuple[Section, ...]) -> None:
+        self.sections = sections
 
 
 def parse(text: str) -> Patch:
@@ -108,10 +142,29 @@ def parse(text: str) -> Patch:
 
 
 def _unwrapped(lines: list[str]) -> list[str]:
-    heredoc = _HEREDOC.fullmatch(lines[0].strip())
-    if heredoc is None or len(lines) < 3 or lines[-1].strip() != heredoc[2]:
+    word = _heredoc(lines[0].strip())
+    if word is None or len(lines) < 3 or lines[-1].strip() != word:
         return lines
     return "\n".join(lines[1:-1]).strip().split("\n")
+
+
+def _heredoc(line: str) -> str | None:
+    """The word that ends `<<EOF`, `<<'EOF'` or `apply_patch <<"EOF"`: who knows the tool from a shell wraps the patch."""
+    name, _, rest = line.partition("<<")
+    if not _ or (name.strip() not in TOOL_NAMES if name else False):
+        return None
+    word = rest.removeprefix("-").lstrip()
+    if word[:1] in ("'", '"') and len(word) > 1 and word[-1] == word[0]:
+        word = word[1:-1]
+    return word if word.replace("_", "a").isalnum() else None
+
+
+def _header(line: str) -> tuple[str, str] | None:
+    """(`Add`, `Delete` or `Update`, path) of a section's first line."""
+    for kind, words in HEADERS.items():
+        if line.startswith(words) and (path := line[len(words) :].strip()):
+            return kind, path
+    return None
 
 
 class _Reader:
@@ -124,22 +177,24 @@ class _Reader:
         return PatchSyntaxError(message, (self._at if at is None else at) + 1)
 
     def sections(self) -> Iterator[Section]:
+        if self._at < self._end and self._lines[self._at].strip().startswith(ENVIRONMENT):
+            self._at += 1
         while self._at < self._end:
             line = self._lines[self._at].strip()
             if line == END:
                 raise PatchSyntaxError(f"The last line of the patch must be '{END}'")
-            header = _HEADER.fullmatch(line)
+            header = _header(line)
             if header is None:
                 raise self._fail(
                     f"'{line}' is not a valid hunk header. Valid hunk headers: '*** Add File: {{path}}', "
                     "'*** Delete File: {path}', '*** Update File: {path}'"
                 )
-            path = self._path(header[2])
+            kind, path = header[0], self._path(header[1])
             start = self._at
             self._at += 1
-            if header[1] == "Add":
+            if kind == "Add":
                 yield AddFile(path, self._added_text())
-            elif header[1] == "Delete":
+            elif kind == "Delete":
                 yield DeleteFile(path)
             else:
                 yield self._update(path, start)
@@ -157,8 +212,9 @@ class _Reader:
 
     def _update(self, path: str, start: int) -> UpdateFile:
         move_to: str | None = None
-        if self._at < self._end and (move := _MOVE.fullmatch(self._lines[self._at].rstrip())):
-            move_to = self._path(move[1])
+        head = self._lines[self._at]  # the End line, if nothing else comes
+        if head.startswith(MOVE) and head[len(MOVE) :].strip():
+            move_to = self._path(head[len(MOVE) :].strip())
             self._at += 1
         hunks: list[Hunk] = []
         while self._at < self._end and not self._ends_update():
@@ -172,7 +228,7 @@ class _Reader:
 
     def _ends_update(self) -> bool:
         line = self._lines[self._at].rstrip()
-        return _HEADER.fullmatch(line) is not None or line == END
+        return _header(line) is not None or line == END
 
     def _hunk(self, *, first: bool) -> Hunk:
         head = self._lines[self._at]

@@ -1,7 +1,7 @@
-"""The program that writes a patch: `python -I -S -E patch_main.py < PATCH`, in the folder the paths start from.
+"""The program that writes a patch, in the folder the paths start from; `patch_program` starts it.
 
-Runs inside the sandbox with an empty environment and without site-packages. Prints the summary and exits 0, or
-prints the error to standard error and exits 1 (2: called with arguments).
+Runs inside the sandbox with an empty environment and without site-packages. Reads the patch from standard input.
+Prints the summary and exits 0, or prints the error to standard error and exits 1.
 """
 
 from __future__ import annotations
@@ -9,20 +9,13 @@ from __future__ import annotations
 import os
 import sys
 
+from .patch_apply import apply, verify
+from .patch_grammar import PatchError, PatchSyntaxError, parse
+
 __all__ = ["main"]
 
 
 def main() -> int:
-    if len(sys.argv) > 1:
-        sys.stderr.write("usage: patch_main.py < PATCH\n")
-        return 2
-    # -I leaves this file's own tree off the path; behind the standard library, so that it shadows nothing
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    if root not in sys.path:
-        sys.path.append(root)
-    from workers.tools.patch_apply import apply, verify  # noqa: PLC0415 - the path is complete only now
-    from workers.tools.patch_grammar import PatchError, PatchSyntaxError, parse  # noqa: PLC0415 - as above
-
     try:
         try:
             text = sys.stdin.buffer.read().decode()
@@ -34,7 +27,3 @@ def main() -> int:
         return 1
     sys.stdout.buffer.write(summary.encode(errors="surrogateescape"))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

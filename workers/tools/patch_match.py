@@ -3,17 +3,18 @@
 Models copy lines imperfectly, so a search is repeated with less and less regard for blanks and typography; the
 first reading that finds the lines wins, and lines a hunk keeps always stay as the file has them.
 
-Standard library only, see `patch_grammar`.
+Few imports, see `patch_grammar`.
 """
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_left
-from collections.abc import Callable
 from itertools import accumulate
 
 from .patch_grammar import Hunk, PatchError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["PatchVerifyError", "updated_text"]
 
@@ -27,7 +28,6 @@ _TYPOGRAPHY = str.maketrans(
     )
 )
 _BOM = "\ufeff"
-_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 
 class PatchVerifyError(PatchError):
@@ -60,7 +60,7 @@ class _Reading:
         if at_end:
             return last if self._lines[last:] == wanted else None
         at = self._joined.find("\n" + "\n".join(wanted) + "\n", self._offsets[start])
-        return None if at < 0 else bisect_left(self._offsets, at)
+        return None if at < 0 else self._joined.count("\n", 0, at)
 
 
 class _Haystack:
@@ -94,7 +94,9 @@ def updated_text(old: str, hunks: tuple[Hunk, ...], path: str) -> str:
     Raises `PatchVerifyError`.
     """
     bom, body = (_BOM, old[1:]) if old.startswith(_BOM) else ("", old)
-    kept: list[str] = _LINE.findall(body)
+    kept = [line + "\n" for line in body.split("\n")]
+    if (last := kept.pop()) != "\n":
+        kept.append(last.removesuffix("\n"))
     lines = [line.removesuffix("\n").removesuffix("\r") for line in kept]
     line_end = "\r\n" if kept and kept[0].endswith("\r\n") else "\n"
     if kept and not kept[-1].endswith("\n"):

@@ -1,14 +1,17 @@
 """Writing several files so that either all are written or none is.
 
 Each file is replaced in one step, so nobody sees half of one, and what it was is kept beside it until all are done:
-as a second name of the same file, which takes no space and loses nothing. Standard library only, see `patch_grammar`.
+as a second name of the same file, which takes no space and loses nothing. Few imports, see `patch_grammar`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Writing"]
 
