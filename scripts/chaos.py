@@ -155,9 +155,7 @@ class Chaos:
 
     async def _zygote(self) -> None:
         for pid in descendants(self.server.pid):
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            name = Path(f"/proc/{pid}/comm").read_text()
-            if b"workers.zygote" in command and not name.startswith("bulkhead"):
+            if Path(f"/proc/{pid}/comm").read_text() == "bulkhead-zygote\n":
                 os.kill(pid, signal.SIGKILL)
 
     async def _slow(self) -> None:

@@ -45,6 +45,7 @@ from supervisor.supervision import Supervisor
 from supervisor.v1.adapter import Adapter
 from supervisor.watchdog import Watchdog
 from supervisor.zygote import ZygoteLauncher, ZygoteSpec
+from supervisor.zygote_process import Zygote
 
 __all__ = ["Front"]
 
@@ -58,7 +59,7 @@ SETTLE_LOOK_S = 0.005
 class Front:
     """One server. Make it inside the running loop, `attach` its clients, `close` it."""
 
-    def __init__(self, configuration: Configuration, runtime: RuntimeDirectory) -> None:
+    def __init__(self, configuration: Configuration, runtime: RuntimeDirectory, zygote: Zygote) -> None:
         self.configuration = configuration
         self.home = configuration.home
         self.runtime = runtime
@@ -70,7 +71,8 @@ class Front:
                 stacks=runtime.stacks,
                 processes=runtime.processes,
                 nice=settings.worker_nice,
-            )
+            ),
+            zygote,
         )
         self.nursery = Nursery(self.launcher, self.hub, settings.parked_workers)
         self.accounts = Accounts(configuration, self.tell_all)

@@ -17,33 +17,33 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections import deque
 from contextlib import suppress
 
 import msgspec
 
-from sandbox_backends import identity, tree
+from sandbox_backends import identity
+from supervisor import zygote_process
 from supervisor.launcher import Exit, LauncherLost, LaunchError
+from supervisor.strays import Strays
+from supervisor.zygote_process import Process, Zygote
 
 __all__ = ["ZygoteHandle", "ZygoteLauncher", "ZygoteSpec"]
 
 log = logging.getLogger("bulkhead.zygote")
 
 READY_TIMEOUT_S = 30.0
-"""A cold interpreter with all imports takes about 0.4 s; a loaded machine may need many times that."""
+"""All imports take about 0.3 s; a loaded machine may need many times that."""
 STATUS_GRACE_S = 1.0
 """How long after the end of a process its exit status may still be on its way from the zygote, which takes a millisecond
 as a rule; without it nobody could say what the worker died of."""
 RENEW_LOOK_S = 0.005
 MESSAGE_BYTES = 65536
-STRAY_ROUNDS, STRAY_PAUSE_S = 100, 0.005
-"""How often strays are looked for before giving up: each round ends a generation of forks."""
 
 
 class ZygoteSpec(msgspec.Struct, kw_only=True):
-    """What the zygote must know to make a worker; handed over as JSON in its argument list, so no secrets."""
+    """What the zygote must know to make a worker; the first message to it, as JSON."""
 
     endpoint: str
     stacks: str
@@ -91,71 +91,46 @@ class ZygoteHandle:
 class ZygoteLauncher:
     """Starts the zygote at need, asks it for children, and reports their ends."""
 
-    def __init__(self, spec: ZygoteSpec) -> None:
+    def __init__(self, spec: ZygoteSpec, first: Zygote) -> None:
         self._spec = spec
         self._loop = asyncio.get_running_loop()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._socket: socket.socket | None = None
+        self._lifeline = first.lifeline
+        self._first: Zygote | None = first
+        """Not told yet what it is for."""
+        self._zygote: Zygote | None = None
         self._ready: asyncio.Future[None] | None = None
         self._handles: dict[str, ZygoteHandle] = {}
         self._by_pid: dict[int, ZygoteHandle] = {}
         self._statuses: dict[int, Exit] = {}
         self._closing = False
-        # Only we hold the write end: when we die, however, its readers see the end of file.
-        self._lifeline_read, self._lifeline_write = os.pipe()
-        tree.become_subreaper()
+        self._strays = Strays(lambda: {self.pid, *self._by_pid})
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process else None
+        return self._zygote.process.pid if self._zygote else None
 
     def start(self) -> None:
         """Start the zygote in the background; launches wait for it."""
         if self._closing:
             raise LaunchError("the server is shutting down")
-        try:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        except OSError as error:
-            raise LaunchError(f"no socket to the zygote: {error}") from error
-        ours.setblocking(False)
+        zygote, self._first = self._first or zygote_process.start(self._lifeline), None
         self._ready = self._loop.create_future()
         self._ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())
-        argv = [
-            sys.executable,
-            # Not the current directory first: it is the project's, which may have a `workers` or a `secrets.py`.
-            "-P",
-            "-m",
-            "workers.zygote",
-            str(theirs.fileno()),
-            str(self._lifeline_read),
-            _encode(self._spec).decode(),
-        ]
-        with theirs:
-            try:
-                self._process = subprocess.Popen(
-                    argv,
-                    stdin=subprocess.DEVNULL,
-                    # Standard output is the protocol's: whatever a worker prints by mistake must not get there.
-                    stdout=2,
-                    pass_fds=(theirs.fileno(), self._lifeline_read),
-                    start_new_session=True,
-                )
-            except OSError as error:
-                ours.close()
-                self._ready = None
-                raise LaunchError(f"the zygote cannot be started: {error}") from error
-        self._socket = ours
-        self._loop.add_reader(ours.fileno(), self._receive, ours)
+        self._zygote = zygote
+        # A zygote that has ended already is noticed by the reader.
+        with suppress(OSError):
+            zygote.channel.send(_encode(self._spec))
+        self._loop.add_reader(zygote.channel.fileno(), self._receive, zygote)
 
     async def renew(self) -> None:
         """Make the next workers from a new zygote, e.g. with other code; living workers stay.
 
         Returns when the old one is gone: a worker that ends while it dies may end without a status.
         """
-        process = self._process
-        if process is not None:
-            process.kill()
-        while self._process is process is not None:  # noqa: ASYNC110  (milliseconds, and rare)
+        zygote = self._zygote
+        if zygote is not None:
+            zygote.process.kill()
+        while self._zygote is zygote is not None:  # noqa: ASYNC110  (milliseconds, and rare)
             await asyncio.sleep(RENEW_LOOK_S)
 
     async def launch(self) -> ZygoteHandle:
@@ -164,13 +139,13 @@ class ZygoteLauncher:
     async def launch_many(self, count: int) -> list[ZygoteHandle]:
         """Ask for several children in one go; their handles have no pid yet (see `ZygoteHandle.born`)."""
         await self._until_ready()
-        if self._socket is None:  # it ended between its word and our turn
+        if self._zygote is None:  # it ended between its word and our turn
             raise LauncherLost("the zygote ended")
         handles = [ZygoteHandle(secrets.token_bytes(16), self._loop) for _ in range(count)]
         tokens = [handle.token.hex() for handle in handles]
         self._handles.update(zip(tokens, handles, strict=True))
         try:
-            await self._loop.sock_sendall(self._socket, _encode(ToZygote(fork=tokens)))
+            await self._loop.sock_sendall(self._zygote.channel, _encode(ToZygote(fork=tokens)))
         except OSError as error:
             for token in tokens:
                 self._handles.pop(token, None)
@@ -188,10 +163,10 @@ class ZygoteLauncher:
 
     # --- what the zygote tells us -------------------------------------------------------------------
 
-    def _receive(self, channel: socket.socket) -> None:
+    def _receive(self, zygote: Zygote) -> None:
         while True:
             try:
-                data, ancillary, _, _ = channel.recvmsg(
+                data, ancillary, _, _ = zygote.channel.recvmsg(
                     MESSAGE_BYTES, socket.CMSG_SPACE(4), socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
                 )
             except BlockingIOError:
@@ -199,7 +174,7 @@ class ZygoteLauncher:
             except OSError:
                 data, ancillary = b"", []
             if not data:
-                self._lost(channel)
+                self._lost(zygote)
                 return
             fds = array.array("i")
             for level, kind, content in ancillary:
@@ -246,7 +221,7 @@ class ZygoteLauncher:
         adopted = self._adopted_status(handle)
         if adopted is not None:
             self._finish(handle, adopted)
-            self._end_strays()
+            self._strays.end()
         else:
             self._loop.call_later(STATUS_GRACE_S, self._finish_without_word, handle)
 
@@ -267,26 +242,6 @@ class ZygoteLauncher:
             return Exit(code=found.si_status)
         return Exit(signal=found.si_status)
 
-    def _end_strays(self, rounds: int = STRAY_ROUNDS) -> None:
-        """End what no zygote is there to end: commands of dead workers, and workers of whose birth it did not tell.
-
-        They are children of ours in sessions of their own. What we start ourselves stays in our session.
-        """
-        ours = os.getsid(0)
-        known = {self.pid, *self._by_pid}
-        strays = [pid for pid in tree.children(os.getpid()) if pid not in known]
-        found = [
-            process for process in map(tree.look, strays) if process is not None and process.session != ours
-        ]
-        for process in found:
-            # Nobody else reaps it, so the number is still this child's.
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
-            with suppress(ChildProcessError):
-                os.waitpid(process.pid, os.WNOHANG)
-        if found and rounds:
-            self._loop.call_later(STRAY_PAUSE_S, self._end_strays, rounds - 1)
-
     def _finish(self, handle: ZygoteHandle, status: Exit) -> None:
         if handle.exited.done():
             return
@@ -297,13 +252,13 @@ class ZygoteLauncher:
         handle.pidfd = -1
         handle.exited.set_result(status)
 
-    def _lost(self, channel: socket.socket) -> None:
-        self._loop.remove_reader(channel.fileno())
-        channel.close()
-        if channel is not self._socket:
+    def _lost(self, zygote: Zygote) -> None:
+        self._loop.remove_reader(zygote.channel.fileno())
+        zygote.channel.close()
+        if zygote is not self._zygote:
             return
-        process, self._process, self._socket = self._process, None, None
-        code = process.wait() if process else None
+        self._zygote = None
+        code = zygote.process.wait()
         if not self._closing:
             log.warning("the zygote ended (status %s); its workers live on, a new one is started", code)
         unborn, self._handles = list(self._handles.values()), {}
@@ -317,7 +272,7 @@ class ZygoteLauncher:
             return
         self._ready = None
         if not self._closing:
-            self._end_strays()
+            self._strays.end()
             with suppress(LaunchError):  # the next launch tries again, and tells who waits for it
                 self.start()
 
@@ -329,16 +284,16 @@ class ZygoteLauncher:
         for handle in waiting:
             handle.signal(signal.SIGKILL)
         # The zygote sees the end of file and ends what is left, orphans of its workers included.
-        if self._socket is not None:
-            self._loop.remove_reader(self._socket.fileno())
-            self._socket.close()
-        os.close(self._lifeline_write)
-        os.close(self._lifeline_read)
-        if self._process is not None:
-            await self._loop.run_in_executor(None, _wait_or_kill, self._process)
+        zygote = self._zygote or self._first
+        if zygote is not None:
+            self._loop.remove_reader(zygote.channel.fileno())
+            zygote.channel.close()
+        self._lifeline.close()
+        if zygote is not None:
+            await self._loop.run_in_executor(None, _wait_or_kill, zygote.process)
         # Those whose zygote had died are not waited for by the present one.
         await self._loop.run_in_executor(None, _wait_for_ends, [handle.pidfd for handle in waiting])
-        self._end_strays(rounds=0)
+        self._strays.end(rounds=0)
         for handle in waiting:
             self._finish(handle, Exit(signal=signal.SIGKILL))
 
@@ -346,7 +301,7 @@ class ZygoteLauncher:
 CLOSE_TIMEOUT_S = 2.0
 
 
-def _wait_or_kill(process: subprocess.Popen[bytes]) -> None:
+def _wait_or_kill(process: Process) -> None:
     try:
         process.wait(CLOSE_TIMEOUT_S)
     except subprocess.TimeoutExpired:

@@ -114,6 +114,13 @@ class ProtocolClient:
         return self._process.pid
 
     @property
+    def pipes(self) -> tuple[int, int]:
+        """Our ends of the server's input and output, as descriptors."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        return self._process.stdin.fileno(), self._process.stdout.fileno()
+
+    @property
     def stderr(self) -> str:
         """Everything the server has written to stderr so far."""
         size = os.fstat(self._stderr.fileno()).st_size

@@ -202,8 +202,12 @@ class RunningServer(ProtocolClient):
 
     @property
     def zygote(self) -> int:
-        """The pid of the zygote: the child that has not taken a worker's name."""
-        [pid] = [pid for pid in children(self.pid) if not _name(pid).startswith("bulkhead")]
+        """The pid of the zygote: the child that has its name, or none of ours yet."""
+        [pid] = [
+            pid
+            for pid in children(self.pid)
+            if _name(pid) == "bulkhead-zygote" or not _name(pid).startswith("bulkhead")
+        ]
         return pid
 
     def parked(self) -> list[int]:
@@ -225,7 +229,7 @@ def command_line(pid: int) -> bytes:
 
 def _name(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/comm").read_text()
+        return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
         return "bulkhead, gone"
 

@@ -11,20 +11,19 @@ import pytest
 OBSERVER = """
 import os, sys
 
-if "workers.zygote" in sys.orig_argv:
-    inherited = set()
-    leave = os._exit
+inherited = set()
+leave = os._exit
 
-    def forked():
-        inherited.update(sys.modules)
+def forked():
+    inherited.update(sys.modules)
 
-    def tell_and_leave(code):
-        with open(os.path.join(os.environ["BULKHEAD_TEST_IMPORTS"], str(os.getpid())), "w") as file:
-            print(*sorted(set(sys.modules) - inherited), file=file)
-        leave(code)
+def tell_and_leave(code):
+    with open(os.path.join(os.environ["BULKHEAD_TEST_IMPORTS"], str(os.getpid())), "w") as file:
+        print(*sorted(set(sys.modules) - inherited), file=file)
+    leave(code)
 
-    os.register_at_fork(after_in_child=forked)
-    os._exit = tell_and_leave
+os.register_at_fork(after_in_child=forked)
+os._exit = tell_and_leave
 """
 """Python imports `sitecustomize` by itself at its start. A worker ends by `os._exit`."""
 

@@ -19,7 +19,7 @@ from workers.host.service import HostService
 from workers.link import Link
 from workers.thread import ThreadService
 
-__all__ = ["LIFELINE_CUT", "STARTUP_FAILURE", "run"]
+__all__ = ["LIFELINE_CUT", "STARTUP_FAILURE", "name", "run"]
 
 STARTUP_FAILURE = 70
 """It failed before it was connected: it would fail the same way again."""
@@ -37,7 +37,7 @@ def run(token: bytes, endpoint: str, lifeline: int, stacks: str, nice: int) -> i
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     tree.become_subreaper()
-    _name(b"bulkhead-parked")
+    name(b"bulkhead-parked")
     with open(os.path.join(stacks, str(os.getpid())), "ab", buffering=0) as stack_file:
         faulthandler.register(signal.SIGUSR1, file=stack_file, all_threads=True)
         loop = uvloop.new_event_loop()
@@ -45,9 +45,9 @@ def run(token: bytes, endpoint: str, lifeline: int, stacks: str, nice: int) -> i
         return loop.run_until_complete(_serve(token, endpoint, lifeline, loop))
 
 
-def _name(name: bytes) -> None:
+def name(text: bytes) -> None:
     """What `ps` and `top` show; cosmetic, so a failure does not matter."""
-    ctypes.CDLL(None).prctl(PR_SET_NAME, name, 0, 0, 0)
+    ctypes.CDLL(None).prctl(PR_SET_NAME, text, 0, 0, 0)
 
 
 def _print_to(path: str) -> None:
@@ -83,7 +83,7 @@ async def _serve(token: bytes, endpoint: str, lifeline: int, loop: asyncio.Abstr
         if kind == Frame.ADOPT and service is None:
             adopt = _adopt(payload)
             _print_to(adopt.log)
-            _name(f"bulkhead {adopt.thread_id[-8:] or adopt.role}".encode())
+            name(f"bulkhead {adopt.thread_id[-8:] or adopt.role}".encode())
             link.begin(adopt.credit, adopt.event_log)
             if adopt.role == "thread":
                 service = ThreadService(adopt, link, loop, end)

@@ -1,8 +1,9 @@
 """The zygote: imports everything, plays one throw-away turn, then forks workers on request.
 
-Run as `python -m workers.zygote CONTROL_FD LIFELINE_FD SPEC`. It is single-threaded and holds no ZeroMQ context and
-no event loop when it forks. It is the parent of all workers and a subreaper: what a dead worker's commands left
-behind becomes a child of the zygote, and a child that is no worker is such an orphan, whatever its pid or name.
+Forked from a server that is about to start, or run as `python -m workers.zygote CONTROL_FD LIFELINE_FD`. It is
+single-threaded and holds no ZeroMQ context and no event loop when it forks. It is the parent of all workers and a
+subreaper: what a dead worker's commands left behind becomes a child of the zygote, and a child that is no worker is such
+an orphan, whatever its pid or name.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import msgspec
 from sandbox_backends import identity, tree
 from workers import process, warm
 
-__all__ = ["main"]
+__all__ = ["serve"]
 
 _encode = msgspec.json.Encoder().encode
 _READ_BYTES = 65536
@@ -90,7 +91,11 @@ class Zygote:
         if pid == 0:
             self._become_worker(bytes.fromhex(token))
         self._workers.add(pid)
-        pidfd = os.pidfd_open(pid)
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:  # no descriptor left here: the front may have one
+            self._tell(born=token, pid=pid)
+            return
         self._tell(pidfd, born=token, pid=pid)
         os.close(pidfd)
 
@@ -150,23 +155,35 @@ class Zygote:
         self._end_orphans()
 
 
-def main() -> None:
-    control = socket.socket(fileno=int(sys.argv[1]))
-    lifeline = int(sys.argv[2])
-    spec = msgspec.json.decode(sys.argv[3], type=Spec)
-    os.set_inheritable(control.fileno(), False)
-    os.set_inheritable(lifeline, False)
+def serve(control: socket.socket, lifeline: int) -> None:
+    """The life of a zygote: its orders are the first message on `control`, a SEQPACKET socket. Returns when that ends."""
+    control.setblocking(True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the front's to handle
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold credentials
+    process.name(b"bulkhead-zygote")
     tree.become_subreaper()
-    identity.record(spec.processes, os.getpid())
+    gc.freeze()  # what was imported stays: no need to look at it in the collection below
     warm.play()
     threads = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
     if threads != 1:
         raise SystemExit(f"the zygote has {threads} threads; a fork would break the others")
     gc.collect()
     gc.freeze()
+    gc.enable()
+    orders = control.recv(_READ_BYTES)
+    if not orders:
+        return  # the front found out that it cannot serve
+    spec = msgspec.json.decode(orders, type=Spec)
+    identity.record(spec.processes, os.getpid())
     Zygote(control, lifeline, spec).run()
+
+
+def main() -> None:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    lifeline = int(sys.argv[2])
+    os.set_inheritable(control.fileno(), False)
+    os.set_inheritable(lifeline, False)
+    serve(control, lifeline)
 
 
 if __name__ == "__main__":

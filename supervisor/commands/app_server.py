@@ -1,42 +1,38 @@
-"""`bulkhead app-server`: the server itself."""
+"""`bulkhead app-server`: its command line. The zygote parts from this process here, before the server is imported."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
-import logging
-import os
+import importlib
 import resource
-import signal
-import sys
+from collections.abc import Callable
 from types import ModuleType
 
-import uvloop
-
-from config.errors import ConfigError
-from config.flags import Flags
-from config.home import find_home
-from supervisor import exit_codes, logs
+from supervisor import zygote_process
 from supervisor.commands import app_server_proxy, generate
-from supervisor.commands.operations import OPERATIONS
-from supervisor.configuration import Configuration
-from supervisor.control import ControlServer
-from supervisor.front import Front
 from supervisor.listeners import options as listeners
-from supervisor.listeners.address import ListenError
-from supervisor.listeners.bearer import BearerError
-from supervisor.listeners.stdio import StdioListener
-from supervisor.runtime import RuntimeDirectory, UnsafeRuntimeDirectory
-from supervisor.version import VERSION
-
-log = logging.getLogger("bulkhead")
-
-addresses = logging.getLogger("bulkhead.listeners.addresses")
-addresses.setLevel(logging.INFO)  # always said: with port 0 nobody could find the server otherwise
 
 TOOLS: tuple[ModuleType, ...] = (app_server_proxy, generate)
 """Commands below this one: modules whose `arguments` adds parsers with `tool` set to the module, and whose `run` runs."""
+
+SHARED = (
+    "uvloop",
+    "zmq",
+    "config.flags",
+    "config.resolve",
+    "config.warnings",
+    "protocol.methods",
+    "protocol.configuration",
+    "protocol.link",
+    "protocol.link_calls",
+    "protocol.notifications",
+    "protocol.refusal",
+    "rollouts.failure",
+    "sandbox_backends",
+    "sandbox_backends.identity",
+)
+"""What a server needs as well as its zygote: imported before the two part, so that it is paid for once."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,37 +55,15 @@ def run(options: argparse.Namespace) -> int:
         tool: ModuleType = options.tool
         code: int = tool.run(options)
         return code
-    logs.set_up()
-    try:
-        home = find_home(os.environ)
-        listening = listeners.chosen(options, home)
-        flags = Flags(
-            overrides=(*options.config, *options.late_config),
-            profile=options.late_profile or options.profile,
-            enable=(*options.enable, *options.late_enable),
-            disable=(*options.disable, *options.late_disable),
-        )
-        configuration = Configuration(home, flags)
-        runtime = RuntimeDirectory()
-    except ConfigError as error:
-        print(f"bulkhead: {error}", file=sys.stderr)
-        return exit_codes.CONFIG
-    except (ListenError, BearerError) as error:
-        print(f"bulkhead: {error}", file=sys.stderr)
-        return exit_codes.USAGE
-    except (OSError, UnsafeRuntimeDirectory) as error:
-        print(f"bulkhead: {error}", file=sys.stderr)
-        return exit_codes.FAILED
-    try:
-        _raise_limits()
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(configuration, runtime, listening))
-    except ListenError as error:
-        print(f"bulkhead: {error}", file=sys.stderr)
-        return exit_codes.FAILED
-    finally:
-        runtime.remove()
-    return exit_codes.OK
+    _raise_limits()
+    # Imports make much and drop little: collections would only look at all of it again and again.
+    gc.disable()
+    for name in SHARED:
+        importlib.import_module(name)
+    zygote = zygote_process.fork()
+    serve: Callable[[argparse.Namespace, zygote_process.Zygote], int]
+    serve = importlib.import_module("supervisor.serving").run
+    return serve(options, zygote)
 
 
 def _raise_limits() -> None:
@@ -97,38 +71,3 @@ def _raise_limits() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold credentials
-
-
-async def _serve(
-    configuration: Configuration, runtime: RuntimeDirectory, listening: listeners.Listening
-) -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, stopped.set)
-    front = Front(configuration, runtime)
-    runtime.describe(home=configuration.home, argv=sys.argv, version=VERSION)
-    control = ControlServer(front, runtime.control_socket, OPERATIONS)
-    # The protocol's descriptors are ours alone: a stray print anywhere goes to stderr instead.
-    stdio = os.dup(0), os.dup(1)
-    os.dup2(2, 1)
-    front.start()
-    await control.start()
-    opened: list[listeners.Listener] = []
-    try:
-        # Who started us on a pipe owns us: its end is the server's, whoever else is attached.
-        opened = listeners.open_listeners(front, listening, stdio, stopped.set)
-        for listener in opened:
-            if not isinstance(listener, StdioListener):
-                addresses.info("listening: %s", listener.url)
-        gc.freeze()
-        await stopped.wait()
-    finally:
-        for listener in opened:
-            listener.close()
-        await control.close()
-        # A script may write its requests, close its end, and read the answers then.
-        await front.settle()
-        await front.close()
-        for listener in opened:
-            listener.let_go()

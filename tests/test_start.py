@@ -1,0 +1,56 @@
+"""What happens before a server serves."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from running_server import ROOT, children
+
+IMPORTED = """
+import json, sys
+sys.path.insert(0, {root!r})
+import {module}
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+def modules_of(module: str) -> set[str]:
+    code = IMPORTED.format(root=str(ROOT), module=module)
+    found = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    return set(json.loads(found.stdout))
+
+
+def test_what_the_server_and_its_zygote_need_is_imported_before_they_part():
+    shared = "supervisor.commands.app_server as a, importlib; [importlib.import_module(n) for n in a.SHARED]"
+    twice = (modules_of("supervisor.serving") & modules_of("workers.zygote")) - modules_of(shared)
+    ours = {name for name in twice if name.split(".")[0] not in sys.stdlib_module_names}
+    assert not ours
+
+
+def test_the_first_zygote_holds_nothing_of_the_client(server):
+    client = server()
+    client.start_thread()
+    # The server has moved its client's pipes away from 0 and 1.
+    ours = {os.readlink(f"/proc/self/fd/{fd}") for fd in client.pipes}
+    for pid in (client.zygote, *children(client.zygote)):
+        folder = f"/proc/{pid}/fd"
+        held = {name: os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
+        assert held["0"] == os.devnull
+        assert not ours & set(held.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(["-c", "bulkhead.parked_workers='many'"], 78), (["--listen", "nowhere://"], 2)],
+)
+def test_a_server_that_cannot_start_leaves_no_zygote(marked, words, code):
+    argv = [sys.executable, "-P", "-m", "supervisor", "app-server", *words]
+    ended = subprocess.run(
+        argv, env=marked.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == code, ended.stderr
+    assert not marked.processes()
