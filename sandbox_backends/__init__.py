@@ -25,10 +25,10 @@ from sandbox_backends.errors import LaunchError, PlanError, SandboxError, Sandbo
 from sandbox_backends.output import Captured, HeadTail, TextStream
 from sandbox_backends.plan import Escalation, ExecPlan, Ids, audit
 from sandbox_backends.planner import plan
+from sandbox_backends.prctl import become_subreaper
 from sandbox_backends.registry import Registry, default_registry
 from sandbox_backends.result import ExecResult, SetupFailure
 from sandbox_backends.runner import run_with_plan
-from sandbox_backends.tree import become_subreaper
 from sandbox_backends.view import Pin, View, pin
 
 __all__ = [

@@ -6,6 +6,7 @@ writes itself down before it does anything else; a file without content belongs 
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import time
@@ -35,6 +36,7 @@ class Identity(msgspec.Struct, frozen=True):
         return process is not None and process.start == self.start and process.alive
 
 
+@functools.cache
 def boot_id() -> str:
     try:
         with open(_BOOT_FILE) as file:

@@ -1,6 +1,6 @@
 """Finding and ending everything that descends from a command, setsid and double forks included.
 
-The calling process is to be a child subreaper (`become_subreaper`): an orphan then becomes *our* child instead of
+The calling process is to be a child subreaper (`prctl.become_subreaper`): an orphan then becomes *our* child instead of
 init's, and can be found. Whose orphan it is tells, in this order: that it was seen as a descendant before, the session
 it is in, or the mark in its environment. An orphan that nothing tells about is left alone: it may belong to another
 command of the same worker, or to no command at all. Only of commands confined without namespaces more is known: they
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import time
@@ -20,12 +19,11 @@ from typing import ClassVar
 
 import msgspec
 
-__all__ = ["MARK", "Family", "Process", "become_subreaper", "children", "look", "reap_strays"]
+__all__ = ["MARK", "Family", "Process", "children", "look", "reap_strays"]
 
 MARK = "BULKHEAD_COMMAND"
 """The variable `direct` commands get, unique to each of them."""
 
-_PR_SET_CHILD_SUBREAPER = 36
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.001, 0.05
 KILL_DEADLINE_S = 5.0
 """What a process may take to die of SIGKILL; longer means it sleeps in the kernel and nothing helps."""
@@ -51,14 +49,6 @@ class Process(msgspec.Struct, frozen=True):
     @property
     def alive(self) -> bool:
         return self.state not in _DEAD
-
-
-def become_subreaper() -> None:
-    """Have orphans among our descendants become our children. Inherited by nobody: call it after a fork."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
 
 
 def look(pid: int) -> Process | None:

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 
-from sandbox_backends import tree
+from sandbox_backends import prctl, tree
 
 __all__ = ["Strays"]
 
@@ -22,7 +22,7 @@ class Strays:
     def __init__(self, known: Callable[[], set[int | None]]) -> None:
         self._known = known
         self._loop = asyncio.get_running_loop()
-        tree.become_subreaper()
+        prctl.become_subreaper()
 
     def end(self, rounds: int = ROUNDS) -> None:
         """End what no zygote is there to end: commands of dead workers, and workers of whose birth it did not tell.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import faulthandler
 import os
 import signal
@@ -13,19 +12,18 @@ import msgspec
 import uvloop
 
 from protocol.link import Adopt, Command, Frame
-from sandbox_backends import tree
+from sandbox_backends import prctl, tree
 from workers.catalog import CatalogService
 from workers.host.service import HostService
 from workers.link import Link
 from workers.thread import ThreadService
 
-__all__ = ["LIFELINE_CUT", "STARTUP_FAILURE", "name", "run"]
+__all__ = ["LIFELINE_CUT", "STARTUP_FAILURE", "run"]
 
 STARTUP_FAILURE = 70
 """It failed before it was connected: it would fail the same way again."""
 LIFELINE_CUT = 75
 """The front is gone, so nobody needs us any more."""
-PR_SET_NAME = 15
 _adopt = msgspec.json.Decoder(Adopt).decode
 _command = msgspec.json.Decoder(Command).decode
 
@@ -36,18 +34,13 @@ def run(token: bytes, endpoint: str, lifeline: int, stacks: str, nice: int) -> i
     os.nice(nice)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    tree.become_subreaper()
-    name(b"bulkhead-parked")
+    prctl.become_subreaper()
+    prctl.set_name("bulkhead-parked")
     with open(os.path.join(stacks, str(os.getpid())), "ab", buffering=0) as stack_file:
         faulthandler.register(signal.SIGUSR1, file=stack_file, all_threads=True)
         loop = uvloop.new_event_loop()
         asyncio.set_event_loop(loop)
         return loop.run_until_complete(_serve(token, endpoint, lifeline, loop))
-
-
-def name(text: bytes) -> None:
-    """What `ps` and `top` show; cosmetic, so a failure does not matter."""
-    ctypes.CDLL(None).prctl(PR_SET_NAME, text, 0, 0, 0)
 
 
 def _print_to(path: str) -> None:
@@ -83,7 +76,7 @@ async def _serve(token: bytes, endpoint: str, lifeline: int, loop: asyncio.Abstr
         if kind == Frame.ADOPT and service is None:
             adopt = _adopt(payload)
             _print_to(adopt.log)
-            name(f"bulkhead {adopt.thread_id[-8:] or adopt.role}".encode())
+            prctl.set_name(f"bulkhead {adopt.thread_id[-8:] or adopt.role}")
             link.begin(adopt.credit, adopt.event_log)
             if adopt.role == "thread":
                 service = ThreadService(adopt, link, loop, end)

@@ -20,7 +20,7 @@ from contextlib import suppress
 
 import msgspec
 
-from sandbox_backends import identity, tree
+from sandbox_backends import identity, prctl, tree
 from workers import process, warm
 
 __all__ = ["serve"]
@@ -160,8 +160,8 @@ def serve(control: socket.socket, lifeline: int) -> None:
     control.setblocking(True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the front's to handle
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold credentials
-    process.name(b"bulkhead-zygote")
-    tree.become_subreaper()
+    prctl.set_name("bulkhead-zygote")
+    prctl.become_subreaper()
     gc.freeze()  # what was imported stays: no need to look at it in the collection below
     warm.play()
     threads = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1

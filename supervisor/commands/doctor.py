@@ -21,10 +21,10 @@ from protocol.policy import ReadOnly, SandboxPolicy, WorkspaceWrite
 from sandbox_backends.errors import SandboxError
 from sandbox_backends.limits import PRLIMIT, delegated
 from sandbox_backends.planner import plan
+from sandbox_backends.prctl import become_subreaper
 from sandbox_backends.registry import Registry, default_registry
 from sandbox_backends.rules import load_rules
 from sandbox_backends.terminal import SETSID, job_control
-from sandbox_backends.tree import become_subreaper
 from supervisor import exit_codes
 from supervisor.version import VERSION
 

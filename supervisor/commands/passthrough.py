@@ -15,9 +15,9 @@ from sandbox_backends.command import DEFAULT_GRACE_S, RunningCommand
 from sandbox_backends.errors import SandboxError, StdinError
 from sandbox_backends.landlock import Landlock
 from sandbox_backends.plan import ExecPlan
+from sandbox_backends.prctl import become_subreaper
 from sandbox_backends.result import ExecResult
 from sandbox_backends.runner import run_with_plan
-from sandbox_backends.tree import become_subreaper
 from supervisor import exit_codes
 
 __all__ = ["attach", "complain", "on_terminal", "window"]

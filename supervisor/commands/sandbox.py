@@ -24,10 +24,10 @@ from sandbox_backends.output import Captured
 from sandbox_backends.own import belongings
 from sandbox_backends.plan import DEFAULT_OUTPUT_CAP, ExecPlan, audit
 from sandbox_backends.planner import plan
+from sandbox_backends.prctl import become_subreaper
 from sandbox_backends.registry import default_registry
 from sandbox_backends.result import ExecResult
 from sandbox_backends.runner import run_with_plan
-from sandbox_backends.tree import become_subreaper
 from sandbox_backends.view import Pin
 from supervisor import exit_codes
 from supervisor.commands.passthrough import attach, complain, on_terminal, window
