@@ -41,6 +41,7 @@ from protocol.threads import (
 )
 
 __all__ = [
+    "GOAL_TOOLS",
     "CommandSettings",
     "ThreadOverrides",
     "ThreadSettings",
@@ -49,6 +50,7 @@ __all__ = [
 ]
 
 UPDATE_PLAN, VIEW_IMAGE, WEB_SEARCH = "update_plan", "view_image", "web_search"
+GOAL_TOOLS = ("get_goal", "create_goal", "update_goal")
 
 
 class ThreadOverrides(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +79,7 @@ class ThreadSettings(msgspec.Struct, frozen=True, kw_only=True):
     cwd: absolute; need not exist. permission_profile: what clients see when nobody has chosen a sandbox.
     model_info: of `model`, with the window from the settings in place.
     auto_compact_limit: in tokens. tools: names of the built-in tools on offer.
-    skills: all that were found for the cwd.
+    skills: all that were found for the cwd. goals: whether the thread may have one; goal_turns: see `Bulkhead`.
     user_instructions, instruction_sources: the text of the AGENTS.md files and their paths.
     base_instructions: None means the server's own.
     """
@@ -106,6 +108,8 @@ class ThreadSettings(msgspec.Struct, frozen=True, kw_only=True):
     instruction_sources: tuple[str, ...]
     tools: tuple[str, ...]
     features: dict[str, Any]
+    goals: bool
+    goal_turns: int
     show_raw_reasoning: bool
     hide_reasoning: bool
     keep_history: bool
@@ -173,6 +177,8 @@ def resolve_thread(
         instruction_sources=docs.sources,
         tools=_tools(settings, info),
         features=settings.features,
+        goals=settings.feature("goals", default=True),
+        goal_turns=settings.bulkhead.goal_turns,
         show_raw_reasoning=settings.show_raw_agent_reasoning,
         hide_reasoning=settings.hide_agent_reasoning,
         keep_history=settings.history.persistence == "save-all",
@@ -286,4 +292,5 @@ def _tools(settings: Settings, info: ModelInfo) -> tuple[str, ...]:
         VIEW_IMAGE: settings.tools.view_image is not False,
         WEB_SEARCH: settings.web_search != "disabled" if settings.web_search else searched is not False,
     }
-    return tuple(name for name in info.tools if switch.get(name, True))
+    offered = tuple(name for name in info.tools if switch.get(name, True))
+    return (*offered, *GOAL_TOOLS) if settings.feature("goals", default=True) else offered

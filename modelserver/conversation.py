@@ -1,7 +1,8 @@
 """What a request tells about the conversation: the newest user text and how far its script has come.
 
 Clients put texts of their own into user messages (the environment, instructions of the project, notes on an
-interrupted turn). Those are wrapped in a tag or carry a known heading, and are passed over.
+interrupted turn). Those are wrapped in a tag or carry a known heading, and are passed over; but what a thread tells
+itself, to go on with its goal, counts as if the user had said the goal.
 
 The position in a script is read from the conversation alone, so any server can go on with it, also after a
 restart: the id of a call names the round in which it was made (`..._s2_0` is the first call of round 2),
@@ -28,6 +29,10 @@ _OUTPUTS = {
 }
 _WRAPPED = re.compile(r"\s*<([A-Za-z_-]+)(?:\s[^>]*)?>.*</\1>\s*", re.DOTALL)
 _IMAGE_TAG = re.compile(r"\s*</?image\b[^>]*>\s*")
+_GOAL = re.compile(
+    r'<codex_internal_context source="goal">.*<objective>\n(.*)\n</objective>.*</codex_internal_context>',
+    re.DOTALL,
+)
 _PROJECT_RULES = "# AGENTS.md"
 _SESSION = re.compile(r"session ID (\d{1,10})\b")
 _ROUND = re.compile(r"_s(\d{1,9})_\d+")
@@ -144,6 +149,8 @@ def _user_text(content: Any) -> str | None:
         text = part.get("text")
         if not isinstance(text, str):
             others += 1
+        elif goal := _GOAL.fullmatch(text):
+            texts.append(goal[1].replace("<\\/", "</"))
         elif not _is_clients(text):
             texts.append(text)
     return "\n".join(texts) if texts or others else None

@@ -60,6 +60,7 @@ class Frame(IntEnum):
     SLEEP = (
         23  # [0] store everything and end with `HIBERNATED`, if nothing would be lost; else nothing happens
     )
+    HOLD = 24  # [1: begin no turns by yourself from now on; 0: do] for the time of a drain or a replacement
 
 
 class Record(IntEnum):
@@ -70,7 +71,7 @@ class Record(IntEnum):
     NOTICE = 3  # [command] notification lines for the client of that command alone
     REQUEST = 4  # [request] a server request: method, newline, params
     RESOLVED = 5  # [request] that request needs no answer any more
-    ACCEPTED = 6  # [command] as REPLY, and a turn has begun: id, space, unix ms, newline, line
+    ACCEPTED = 6  # [command, 0: the thread begins it by itself] as REPLY, and a turn has begun: id, space, unix ms, newline, line
     STATUS = 7  # [0] the thread's status, as on the wire
     ROTATED = 8  # [offset] the log was begun anew here: everything before had reached the clients
     FACTS = 9  # [0] what operators see of the thread: cwd, model, rollout path (JSON)

@@ -79,11 +79,17 @@ def new_meta(
 
 
 def task_started(
-    turn_id: str, *, started_at: int, context_window: int | None = None, mode: str = "default"
+    turn_id: str,
+    *,
+    started_at: int,
+    context_window: int | None = None,
+    mode: str = "default",
+    trigger: str | None = None,
 ) -> Entry:
+    """`trigger`: "goal" for a turn that the thread began by itself."""
     attribution = {
         "turn_id": turn_id,
-        "turn_trigger": None,
+        "turn_trigger": trigger,
         "parent_turn_id": None,
         "initiating_agent_path": None,
         "root_turn_id": turn_id,

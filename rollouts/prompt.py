@@ -31,6 +31,7 @@ _CONTEXT_STARTS = (
     "<turn_aborted>",
     "<skill>",
     "<user_shell_command>",
+    "<codex_internal_context",
 )
 
 

@@ -84,7 +84,7 @@ def read_history(path: Path) -> History:
         OSError
     """
     meta = read_meta(path)
-    reader = _Reader(paginated=meta.history_mode == "paginated")
+    reader = _Reader(meta.id, paginated=meta.history_mode == "paginated")
     for part, base in [*chain_of(path, meta), (path, None)]:
         with open(part, "rb", buffering=_BUFFER) as file:
             reader.read(file, base)
@@ -116,8 +116,18 @@ class GoalUpdated(msgspec.Struct):
     goal: ThreadGoal
 
 
+class ToolOutput(msgspec.Struct):
+    output: str
+
+
+_GOAL_ANSWER = rb'"output":"{\"goal\":{'
+_GOAL_ANSWER_WITHIN = 300
+"""In bytes; before it stand a type and two ids."""
+
+
 class _Reader:
-    def __init__(self, *, paginated: bool) -> None:
+    def __init__(self, thread_id: str, *, paginated: bool) -> None:
+        self.thread_id = thread_id
         self.paginated = paginated
         self.prompt = Prompt()
         self.turns = TurnBuilder()
@@ -155,6 +165,7 @@ class _Reader:
         match line.type:
             case "response_item":
                 self.prompt.add(line.payload)
+                self.take_goal_answer(line.payload)
             case "event_msg":
                 if tag := decode_as(EventTag, line.payload):
                     self.take_event(number, line.ordinal, tag.type, line.payload)
@@ -178,7 +189,10 @@ class _Reader:
             return
         if kind == "thread_goal_updated":
             event = decode_as(GoalUpdated, payload)
-            self.goal = event.goal if event is not None else self.goal
+            # A fork's history begins in another thread's file, whose goal is not its own.
+            self.goal = (
+                event.goal if event is not None and event.goal.thread_id == self.thread_id else self.goal
+            )
             return
         if kind == "thread_goal_cleared":
             self.goal = None
@@ -190,6 +204,15 @@ class _Reader:
         if self.turns.rolled_back:
             self.prompt.drop_turns(self.turns.rolled_back)
             self.turns.rolled_back = 0
+
+    def take_goal_answer(self, payload: msgspec.Raw) -> None:
+        """The peer keeps what the model makes of a goal in a database of its own, but the model's tools tell it here."""
+        if _GOAL_ANSWER not in bytes(memoryview(payload)[:_GOAL_ANSWER_WITHIN]):
+            return
+        output = decode_as(ToolOutput, payload)
+        event = decode_as(GoalUpdated, output.output.encode()) if output is not None else None
+        if event is not None and event.goal.thread_id == self.thread_id:
+            self.goal = event.goal
 
     def take_settings(self, payload: msgspec.Raw) -> None:
         """Settings that came after those of the last turn, e.g. the overrides of a fork."""

@@ -37,6 +37,7 @@ async def drain(front: Front, threads: list[LoadedThread], deadline_s: float | N
     outcome = Outcome()
     for thread in threads:
         thread.draining = True
+        front.supervisor.hold(thread, held=True)
     front.journal.note("drain", threads=len(threads), deadline_s=deadline_s)
     await asyncio.gather(*(_drain(front, thread, deadline_s, outcome) for thread in threads))
     front.journal.note("drained", threads=len(threads), interrupted=len(outcome.interrupted))
@@ -72,6 +73,16 @@ async def replace(front: Front, threads: list[LoadedThread], deadline_s: float |
 
 
 async def _replace(front: Front, thread: LoadedThread, deadline_s: float | None, outcome: Outcome) -> None:
+    front.supervisor.hold(thread, held=True)
+    try:
+        await _put_to_sleep(front, thread, deadline_s, outcome)
+    finally:
+        front.supervisor.hold(thread, held=False)
+
+
+async def _put_to_sleep(
+    front: Front, thread: LoadedThread, deadline_s: float | None, outcome: Outcome
+) -> None:
     incarnation = thread.incarnation
     began = time.monotonic()
     while incarnation is not None and thread.incarnation is incarnation:
@@ -79,11 +90,13 @@ async def _replace(front: Front, thread: LoadedThread, deadline_s: float | None,
         if not await _quiet(thread, left):
             break
         incarnation.sleep_asked = None
+        thread.goes_on = thread.facts.goal == "active"
         front.hibernation.ask(incarnation)
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(incarnation.handle.exited), SLEEP_S)
             outcome.done.append(thread.id)
             return
+        thread.goes_on = False
         if thread.busy or thread.pending:
             continue  # a new turn was quicker
         if deadline_s is None:

@@ -32,6 +32,8 @@ class Facts(msgspec.Struct, rename="camel", kw_only=True):
     preview: str = ""
     ephemeral: bool = False
     name: str = ""
+    goal: str = ""
+    """The status of its goal, with the reason if it was stopped; empty without one."""
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -129,6 +131,8 @@ class LoadedThread:
         self.last_stack: int | None = None
         """The process of the last worker that hung: its dump is in the stacks folder."""
         self.draining = False
+        self.goes_on = False
+        """Whether it has its next worker at once when this one sleeps, since it has turns to begin by itself."""
         self.limits = Limits()
         self.facts = Facts()
         self.created_at = time.time()
@@ -152,6 +156,8 @@ class LoadedThread:
             return "paused by operator"
         if self.draining:
             return "draining: no new turns"
+        if self.facts.goal:
+            return f"goal {self.facts.goal}"
         return ""
 
     @property

@@ -17,6 +17,7 @@ import msgspec
 
 from protocol.link import Frame, Record, TornRecord, records
 from supervisor.hub import Hub
+from supervisor.journal import Journal
 from supervisor.loaded import Facts, Incarnation, LoadedThread, Turn
 from supervisor.metrics import Metrics
 from supervisor.outbox import Done
@@ -44,6 +45,8 @@ class Relay:
         hub: Hub,
         questions: Questions,
         metrics: Metrics,
+        journal: Journal,
+        *,
         credit_bytes: int,
         dismiss: Callable[[LoadedThread], None],
     ) -> None:
@@ -52,6 +55,7 @@ class Relay:
         self._credit_bytes = credit_bytes
         self._dismiss = dismiss
         self._metrics = metrics
+        self._journal = journal
         self._loop = asyncio.get_running_loop()
 
     def stream(self, incarnation: Incarnation, offset: int, payload: bytes) -> None:
@@ -116,7 +120,9 @@ class Relay:
         elif kind == Record.RESOLVED:
             self._questions.resolved(thread, key, quiet=body == b"quiet")
         elif kind == Record.FACTS:
-            thread.facts = msgspec.json.decode(body, type=Facts)
+            before, thread.facts = thread.facts, msgspec.json.decode(body, type=Facts)
+            if thread.facts.goal != before.goal:
+                self._journal.note("goal", thread.id, status=thread.facts.goal or "none")
         self._release(incarnation, size)
 
     def _turn(self, thread: LoadedThread, turn: Turn | None) -> None:

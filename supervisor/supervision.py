@@ -78,7 +78,9 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self.endings = Endings(hub, employ=self._employ, remove=self.remove)
         self.questions = Questions(hub, settings, self._interrupt)
-        self.relay = Relay(hub, self.questions, metrics, settings.credit_bytes, self._dismiss)
+        self.relay = Relay(
+            hub, self.questions, metrics, journal, credit_bytes=settings.credit_bytes, dismiss=self._dismiss
+        )
         self._keys = itertools.count(1)
         self._loads = itertools.count(1)
         self._burials: set[asyncio.Task[None]] = set()
@@ -153,6 +155,11 @@ class Supervisor:
                 if pending.connection is connection:
                     pending.connection = None
 
+    def hold(self, thread: LoadedThread, *, held: bool) -> None:
+        """Whether the thread begins no turns by itself, for its goal."""
+        if thread.incarnation is not None:
+            self._hub.send(thread.incarnation.handle.token, Frame.HOLD, int(held))
+
     def _interrupt(self, thread: LoadedThread) -> None:
         params = _encode({"threadId": thread.id, "turnId": ""})
         command = Command(id=msgspec.Raw(b"0"), method="turn/interrupt", params=msgspec.Raw(params))
@@ -191,6 +198,8 @@ class Supervisor:
         if not thread.loaded:
             adopt.recover_method = ""
         self._hub.send(handle.token, Frame.ADOPT, thread.epoch, _encode(adopt))
+        if thread.draining or self.draining:
+            self.hold(thread, held=True)
         for pending in thread.pending.values():
             self._hub.send(handle.token, Frame.COMMAND, pending.key, _encode(pending.command))
         thread.move(State.IDLE)
@@ -302,7 +311,8 @@ class Supervisor:
             return
         if end.kind is EndKind.HIBERNATED:
             # A command may have come while its worker went to sleep.
-            if thread.pending:
+            if thread.pending or thread.goes_on:
+                thread.goes_on = False
                 thread.wakes += 1
                 self._employ(thread)
             else:

@@ -384,27 +384,3 @@ def test_a_review_of_a_branch_names_the_merge_base(server, workspace):
 def test_a_review_of_nothing_is_refused(server, target, message):
     client = server()
     assert refusal(client, "review/start", threadId=client.start_thread(), target=target).message == message
-
-
-# --- goals -------------------------------------------------------------------------------------------------------
-
-
-def test_a_goal_is_told_and_kept_with_the_thread(server):
-    client = server()
-    thread = client.start_thread()
-    client.turn(thread, "!say hello")
-    assert client.request("thread/goal/get", {"threadId": thread}) == {"goal": None}
-    refused = refusal(client, "thread/goal/set", threadId=thread, status="paused")
-    assert refused.message == f"cannot update goal for thread {thread}: no goal exists"
-    since = client.mark()
-    goal = client.request("thread/goal/set", {"threadId": thread, "objective": "do it", "tokenBudget": 9})[
-        "goal"
-    ]
-    assert client.wait_for("thread/goal/updated", since=since).params["goal"] == goal
-    client.close()
-    client = server()
-    since = client.mark()
-    client.request("thread/resume", {"threadId": thread})
-    assert client.wait_for("thread/goal/updated", since=since).params["goal"] == goal
-    assert client.request("thread/goal/clear", {"threadId": thread}) == {"cleared": True}
-    assert client.request("thread/goal/clear", {"threadId": thread}) == {"cleared": False}

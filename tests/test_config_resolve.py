@@ -8,7 +8,7 @@ import pytest
 
 from config.document import load_document
 from config.errors import InvalidSettingError, MalformedConfigError, ProviderNotFoundError
-from config.resolve import ThreadOverrides, ThreadSettings, resolve_thread
+from config.resolve import GOAL_TOOLS, ThreadOverrides, ThreadSettings, resolve_thread
 from protocol.policy import ReadOnly, WorkspaceWrite
 from protocol.threads import PermissionProfile, ThreadStartParams
 
@@ -280,9 +280,11 @@ def test_tools_follow_the_model_and_the_settings(place):
         "request_user_input",
         "view_image",
         "web_search",
+        *GOAL_TOOLS,
     )
     lean = place.resolve(
-        "[tools]\nupdate_plan.enabled = true\nview_image = false\nweb_search = false", model="?"
+        "[tools]\nupdate_plan.enabled = true\nview_image = false\nweb_search = false\n[features]\ngoals = false",
+        model="?",
     )
     assert lean.tools == ("exec_command", "write_stdin", "update_plan", "request_user_input")
     assert "web_search" not in place.resolve('web_search = "disabled"\ntools.web_search = true').tools

@@ -10,6 +10,7 @@ import msgspec
 from protocol.items import ContextCompactionItem
 from rollouts.entries import compacted
 from rollouts.ids import new_id
+from workers.goal_words import MARK
 from workers.instructions import context_messages, message
 from workers.meter import Meter, wire_usage
 from workers.models.errors import ContextWindowError
@@ -34,6 +35,7 @@ NOT_SAID = (
     "<user_action>",
     "<skill>",
     "<goal_context>",
+    MARK,
     PREFIX,
 )
 """How messages begin that stand in the user's place and are not his words."""

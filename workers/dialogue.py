@@ -85,6 +85,7 @@ class Dialogue:
             request = msgspec.structs.replace(request, service_tier=self._tier)
         provider = await self._access.provider(session.settings.provider)
         admission = self._access.admission()
+        session.pursuit.response_began()
         response = self._response = Response(session, self._scope, self._toolbox)
         try:
             stream = open_stream(
@@ -119,6 +120,8 @@ class Dialogue:
                         # The clients are behind: leave the rest in the socket, so that TCP holds the model up.
                         await session.link.ready()
             await response.finish_calls()
+            if response.carried_out:
+                session.pursuit.account()
             if self._meter.waiting:
                 self._meter.tell_usage()
             else:

@@ -86,6 +86,7 @@ def fork_session(adopt: Adopt, link: Link, document: Document, params: ThreadFor
         raise
     session = Session(adopt, link, settings, writer, ephemeral=params.ephemeral)
     take_settings_and_history(session, history, explicit=params)
+    session.pursuit.goal = None  # it is the other thread's
     session.recorded_model = None
     entries = session.stored_settings("")[1:]  # what holds for the fork; the other line belongs to a turn
     if cut.open_turn_id is not None:
@@ -127,7 +128,10 @@ def revert_session(session: Session, before_turn_id: str) -> None:
     cut = Cut(read_history(session.writer.path), before_turn_id=before_turn_id)
     session.writer = revert(session.writer, Home(session.home), cut)
     session.store(session.stored_settings("")[1:])
+    goal = session.pursuit.goal
     take_history(session, read_history(session.writer.path))
+    session.pursuit.goal = goal
+    session.pursuit.keep_again()
 
 
 def _source_path(home: Home, params: ThreadForkParams) -> Path:

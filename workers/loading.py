@@ -181,7 +181,7 @@ def take_history(session: Session, history: History) -> None:
     session.turns = history.turns
     session.positions = history.positions
     session.preview = history.preview
-    session.goal = history.goal
+    session.pursuit.goal = history.goal
     session.history_mode = history.mode
     if history.tokens is not None:
         session.usage = _wire_usage(history.tokens.total_token_usage)

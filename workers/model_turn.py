@@ -10,6 +10,7 @@ from workers import compaction
 from workers.approvals import Approvals
 from workers.dialogue import Dialogue
 from workers.input import message_of
+from workers.instructions import message
 from workers.meter import Meter
 from workers.models.errors import BadRequestError
 from workers.provider import ModelAccess
@@ -27,13 +28,15 @@ NO_UPLOADED_AUDIO = (
 
 
 class ModelTurn(TurnRun):
+    """`items`: what the user says; None if somebody else begins the turn."""
+
     def __init__(
         self,
         session: Session,
         access: ModelAccess,
         toolbox: Toolbox,
         approvals: Approvals,
-        items: list[UserInput],
+        items: list[UserInput] | None,
         *,
         client_id: str | None = None,
         output_schema: Any = None,
@@ -41,7 +44,9 @@ class ModelTurn(TurnRun):
     ) -> None:
         super().__init__(session, toolbox, approvals)
         self._access = access
-        self._steered: list[tuple[list[UserInput], str | None]] = [(items, client_id)]
+        self._steered: list[tuple[list[UserInput], str | None]] = (
+            [] if items is None else [(items, client_id)]
+        )
         self._meter = Meter(session, self.id, self.scope.diff)
         self._dialogue = Dialogue(
             self.scope,
@@ -64,12 +69,14 @@ class ModelTurn(TurnRun):
     async def work(self) -> None:
         await self._make_room()
         self.session.remember_context()
-        self._take_steered()
+        self.take_first_input()
         while True:
             again = await self._dialogue.respond()
+            self.worked = self.worked or again
             # What the user has run himself meanwhile is news for the model; so is what he has said.
             again = self.shell.remember_results() or again
             again = self._take_steered() or again
+            again = self._take_goal_news(again=again) or again
             if not again:
                 return
             await self._make_room()
@@ -78,6 +85,16 @@ class ModelTurn(TurnRun):
         session = self.session
         if session.needs_compaction and session.history:
             await compaction.compact(session, self._access, self.id, self._meter)
+
+    def take_first_input(self) -> None:
+        """What the turn begins with."""
+        self._take_steered()
+
+    def _take_goal_news(self, *, again: bool) -> bool:
+        news = self.session.pursuit.news(again=again)
+        if news is not None:
+            self.session.remember(message("user", news))
+        return news is not None
 
     def _take_steered(self) -> bool:
         taken = bool(self._steered)
@@ -111,8 +128,7 @@ class ShellTurn(ModelTurn):
         command: str,
         timeout_ms: int | None,
     ) -> None:
-        super().__init__(session, access, toolbox, approvals, [])
-        self._steered.clear()
+        super().__init__(session, access, toolbox, approvals, None)
         self._command = command
         self._timeout_ms = timeout_ms
 

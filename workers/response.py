@@ -12,7 +12,7 @@ from workers.models import events
 from workers.proposed_plan import PlanSplitter, split_plan
 from workers.session import Session
 from workers.toolbox import Toolbox
-from workers.tools.tool import Call, TurnCancelled, TurnScope
+from workers.tools.tool import Call, Refusal, TurnCancelled, TurnScope
 
 __all__ = ["Response"]
 
@@ -31,6 +31,8 @@ class Response:
         self._calls: list[Call] = []
         self.begun = False
         """Whether the model has begun to answer."""
+        self.carried_out = False
+        """Whether one of its calls was more than refused."""
         self._answered = 0
         self._queue: asyncio.Queue[Call | None] = asyncio.Queue()
         self._runner: asyncio.Task[None] | None = None
@@ -175,6 +177,10 @@ class Response:
         """One after the other: the second command may need what the first one made."""
         while (call := await self._queue.get()) is not None:
             output = await self._toolbox.call(self._scope, call)
+            if isinstance(output, Refusal):
+                output = str(output)  # a subclass is not encoded
+            else:
+                self.carried_out = True
             self._answer(call, output)
 
     def _answer(self, call: Call, output: str | list[dict[str, Any]]) -> None:

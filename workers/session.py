@@ -13,7 +13,6 @@ from config.resolve import ThreadSettings
 from protocol import threads as wire
 from protocol.base import Wire
 from protocol.client_tools import DynamicTool
-from protocol.control import ThreadGoal
 from protocol.items import ThreadItem
 from protocol.link import Adopt, Record
 from protocol.notifications import (
@@ -38,6 +37,7 @@ from rollouts.receipts import Receipts
 from rollouts.turns import preview_of
 from rollouts.writer import RolloutWriter
 from sandbox_backends.own import belongings
+from workers.goal import Pursuit
 from workers.instructions import (
     PERSONALITIES,
     base_instructions,
@@ -108,7 +108,8 @@ class Session:
         """The model plans and changes nothing; its proposed plans are items of their own."""
         self.mode_instructions: str | None = None
         """The client's own instructions for the mode, in place of ours."""
-        self.goal: ThreadGoal | None = None
+        self.pursuit = Pursuit(self)
+        """Its goal."""
         self.disabled_plugins: list[str] = []
         self.dynamic_tools: Sequence[DynamicTool] = ()
         """Tools that the client runs."""
@@ -137,6 +138,7 @@ class Session:
             "preview": self.preview,
             "ephemeral": self.ephemeral,
             "name": self.name or "",
+            "goal": self.pursuit.told,
         }
         self.link.say(Record.FACTS, 0, _encode(facts))
 

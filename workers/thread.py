@@ -30,11 +30,12 @@ from rollouts.notes import Notes
 from workers.approvals import Approvals
 from workers.call import Call
 from workers.forking import fork_session, fork_unused
+from workers.goal_turn import GoalTurn
 from workers.link import Link
 from workers.loading import begin_from_items, resume_session, start_session
 from workers.methods.registry import METHODS
 from workers.provider import ModelAccess
-from workers.session import Session
+from workers.session import Session, now_ms
 from workers.toolbox import Toolbox
 from workers.turn import TurnRun
 
@@ -58,12 +59,14 @@ class ThreadService:
         self.session: Session | None = None
         self.toolbox = Toolbox()
         self.turn: TurnRun | None = None
+        self.goal_due = False
+        """Whether the thread may begin a turn for its goal when it has nothing else to do."""
         self._end = end
         self._loop = loop
         self._document = msgspec.json.decode(adopt.layers, type=Document)
         self._names = Names(Home(adopt.home))
         self._notes = Notes(Home(adopt.home))
-        self._stopping = False
+        self._stopping = self._held = False
         self._answering = True
         self._commands: asyncio.Queue[tuple[int, Command]] = asyncio.Queue()
         loop.set_exception_handler(self._unhandled)
@@ -105,6 +108,13 @@ class ThreadService:
         self._stopping = True
         self._loop.create_task(self._stop(materialize=False, code=HIBERNATED)).add_done_callback(self._served)
 
+    def hold(self, *, held: bool) -> None:
+        """Whether turns for a goal wait: the thread is to come to rest, or goes on."""
+        self._held = held
+        if self.session is not None:
+            self.session.pursuit.held = held
+            self._pursue()
+
     async def _stop(self, *, materialize: bool, code: int = 0) -> None:
         self._task.cancel()
         if self.turn is not None and self.turn.task is not None:
@@ -139,6 +149,7 @@ class ThreadService:
             await self._recover(self.adopt.recover)
         while True:
             self._answering = False
+            self._pursue()
             key, command = await self._commands.get()
             self._answering = True
             await self._answer(key, command)
@@ -188,7 +199,9 @@ class ThreadService:
                 raise
             self.begin(start)
         # Whatever its predecessor was doing is over; the clients were told.
-        self.link.say(Record.STATUS, 0, msgspec.json.encode(self.loaded().status))
+        session = self.loaded()
+        self.link.say(Record.STATUS, 0, msgspec.json.encode(session.status))
+        self.goal_due = session.pursuit.recovered(session.turns[-1] if session.turns else None)
 
     # --- for the methods ---------------------------------------------------------------------------------------
 
@@ -232,6 +245,7 @@ class ThreadService:
             self.link, session.settings.provider.id, self.adopt.user_agent, self.adopt.originator
         )
         self.session = session
+        session.pursuit.held = self._held
         self.learn_name(session)
         session.tell_facts()
         return session
@@ -266,6 +280,21 @@ class ThreadService:
             with suppress(asyncio.CancelledError):
                 if turn.task.exception() is not None:
                     self._served(turn.task)
+                    return
+            self.goal_due = turn.turn.status == "completed"
+            self._pursue()
+
+    def _pursue(self) -> None:
+        """Begin a turn for the goal, unless there is something else to do: what clients want goes first."""
+        session = self.session
+        if session is None or not self.goal_due or self.turn is not None or self._stopping or self._answering:
+            return
+        if not session.pursuit.continues or not self._commands.empty():
+            return
+        self.goal_due = False
+        turn = GoalTurn(session, self.access, self.toolbox, self.approvals)
+        session.accept_turn(0, turn.id, now_ms(), b"")
+        self.run(turn)
 
 
 _SHARED_PARAMS = tuple(

@@ -34,6 +34,11 @@ class TurnRun(ABC):
     unsteerable: ClassVar[str | None] = None
     """What kind of turn takes no input of the user's, as clients are told: "review" or "compact"."""
 
+    trigger: ClassVar[str | None] = None
+    """What began it, as it stands in the rollout; None: a request."""
+    worked = False
+    """Whether the model has called a tool."""
+
     def __init__(self, session: Session, toolbox: Toolbox, approvals: Approvals) -> None:
         self.id = new_id()
         self.session = session
@@ -101,10 +106,12 @@ class TurnRun(ABC):
                 raise asyncio.CancelledError
             await self.work()
             await self.shell.finish()
+            session.pursuit.turn_completed(by_itself=self.trigger is not None, worked=self.worked)
             self.end.completed()
         except ModelError as error:
             await self.shell.stop()
             await self.failing()
+            session.pursuit.turn_failed(error)
             self.end.failed(error)
             self.approvals.withdraw()
         except (asyncio.CancelledError, TurnCancelled):
@@ -122,6 +129,7 @@ class TurnRun(ABC):
         if not session.settings.model_info.known:
             text = UNKNOWN_MODEL.format(session.settings.model)
             session.notify("warning", Warned(thread_id=session.id, message=text))
+        session.pursuit.turn_began(self.id)
         self.announce()
         session.store(
             [
@@ -130,6 +138,7 @@ class TurnRun(ABC):
                     started_at=turn.started_at,
                     context_window=session.settings.model_info.usable_window,
                     mode="plan" if session.plan_mode else "default",
+                    trigger=self.trigger,
                 ),
                 *session.stored_settings(self.id),
             ]
@@ -170,5 +179,6 @@ class TurnRun(ABC):
         await self.stop()
         await self.shell.stop()
         await self.toolbox.terminals.end_turn(self.id)
+        self.session.pursuit.turn_interrupted()
         self.end.interrupted(self._answer_interrupts, reason=self._reason)
         self.approvals.withdraw()

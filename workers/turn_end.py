@@ -57,7 +57,8 @@ class TurnEnd:
                 )
             ]
         )
-        session.tell_unread(turn.id)
+        if not session.pursuit.continues:  # else there is more to come, as with the peer
+            session.tell_unread(turn.id)
         session.set_status(IdleStatus())
         notice = bare(turn)
         notice.items = messages[-1:]
@@ -81,9 +82,9 @@ class TurnEnd:
                 )
             ]
         )
-        session.tell_unread(turn.id)
         session.set_status(SystemErrorStatus())
         self.error(turn.error, retry=False)
+        session.tell_unread(turn.id)
         self._say_completed(bare(turn))
 
     def interrupted(self, answer: Callable[[], None], *, reason: str = "interrupted") -> None:

@@ -45,6 +45,7 @@ async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
         if not supervisor.draining:
             for thread in threads:
                 thread.draining = False
+                supervisor.hold(thread, held=False)
             front.journal.note("drain-cancelled")
             threads = []
     else:

@@ -8,10 +8,8 @@ import msgspec
 
 from config.errors import ConfigError
 from protocol import rpc
-from protocol.control import ThreadGoalUpdatedNotification
 from protocol.notifications import (
     DeprecationNotice,
-    ThreadReference,
     ThreadStarted,
     ThreadStatusChanged,
     TokenUsageUpdated,
@@ -79,11 +77,12 @@ async def resume(service: ThreadService, call: Call) -> None:
             thread_id=session.id, turn_id=session.turns[-1].id, token_usage=session.usage_notice()
         )
         session.notify("thread/tokenUsage/updated", usage)
-    if session.goal is not None:
-        goal = ThreadGoalUpdatedNotification(thread_id=session.id, goal=session.goal)
-        session.notify("thread/goal/updated", goal)
+    if session.pursuit.goal is not None:
+        session.pursuit.changed()
     else:
-        session.notify("thread/goal/cleared", ThreadReference(thread_id=session.id))
+        session.pursuit.tell_cleared()
+    if fresh:
+        service.goal_due = True
 
 
 async def read(service: ThreadService, call: Call) -> None:

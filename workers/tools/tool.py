@@ -14,11 +14,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-__all__ = ["Call", "Tool", "ToolRefused", "TurnCancelled", "TurnScope", "arguments_of"]
+__all__ = ["Call", "Refusal", "Tool", "ToolRefused", "TurnCancelled", "TurnScope", "arguments_of"]
 
 
 class ToolRefused(Exception):
     """The call cannot be carried out; the text is the model's to read."""
+
+
+class Refusal(str):
+    """The answer to a call that was not carried out."""
+
+    __slots__ = ()
 
 
 class TurnCancelled(Exception):
