@@ -8,13 +8,13 @@ from workers.meter import Meter
 from workers.provider import ModelAccess
 from workers.session import Session
 from workers.toolbox import Toolbox
-from workers.turn import TurnRun
+from workers.turn import UnsteerableTurn
 
 __all__ = ["CompactTurn"]
 
 
-class CompactTurn(TurnRun):
-    unsteerable = "compact"
+class CompactTurn(UnsteerableTurn):
+    kind = "compact"
 
     def __init__(self, session: Session, access: ModelAccess, toolbox: Toolbox, approvals: Approvals) -> None:
         super().__init__(session, toolbox, approvals)

@@ -29,7 +29,7 @@ from workers.reviewer import Reviewer, findings_text
 from workers.session import Session
 from workers.toolbox import Toolbox
 from workers.tools.tool import TurnScope
-from workers.turn import TurnRun
+from workers.turn import UnsteerableTurn
 
 __all__ = ["ReviewTurn"]
 
@@ -45,10 +45,10 @@ NO_RESULT = (
 )
 
 
-class ReviewTurn(TurnRun):
+class ReviewTurn(UnsteerableTurn):
     """`hint`: what is reviewed in a few words; `prompt`: what the reviewer is asked."""
 
-    unsteerable = "review"
+    kind = "review"
 
     def __init__(
         self,

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
-from protocol.items import UserInput
 from protocol.notifications import TurnNotice, Warned
 from protocol.threads import ActiveStatus
 from protocol.turns import Turn, TurnError
@@ -23,16 +22,13 @@ from workers.tools.turn_diff import TurnDiff
 from workers.turn_end import TurnEnd, bare
 from workers.user_shell import UserShell
 
-__all__ = ["TurnRun"]
+__all__ = ["TurnRun", "UnsteerableTurn"]
 
 UNKNOWN_MODEL = "Model metadata for `{}` not found. Defaulting to fallback metadata; this can degrade performance and cause issues."
 
 
 class TurnRun(ABC):
     """A running turn. Made by the thread's service; it owns the task until the turn has ended."""
-
-    unsteerable: ClassVar[str | None] = None
-    """What kind of turn takes no input of the user's, as clients are told: "review" or "compact"."""
 
     trigger: ClassVar[str | None] = None
     """What began it, as it stands in the rollout; None: a request."""
@@ -74,10 +70,6 @@ class TurnRun(ABC):
     def named(self, turn_id: str) -> bool:
         """Whether a client means this turn."""
         return turn_id == self.id
-
-    def steer(self, items: list[UserInput], client_id: str | None) -> None:
-        """More input for the running turn. Kinds that take none are `unsteerable`."""
-        raise NotImplementedError
 
     def interrupt(self, reply: Callable[[], None]) -> None:
         """End the turn; `reply` is called when it is over, before clients are told."""
@@ -182,3 +174,10 @@ class TurnRun(ABC):
         self.session.pursuit.turn_interrupted()
         self.end.interrupted(self._answer_interrupts, reason=self._reason)
         self.approvals.withdraw()
+
+
+class UnsteerableTurn(TurnRun):
+    """A turn that takes no input of the user's while it runs."""
+
+    kind: ClassVar[str]
+    """As clients are told: "review" or "compact"."""

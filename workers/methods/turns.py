@@ -12,6 +12,7 @@ from protocol.turns import Turn, TurnError, TurnInterruptResponse, TurnStartResp
 from workers.call import Call
 from workers.model_turn import ModelTurn
 from workers.overrides import override, tell_settings
+from workers.turn import UnsteerableTurn
 
 if TYPE_CHECKING:
     from workers.thread import ThreadService
@@ -25,14 +26,14 @@ async def start(service: ThreadService, call: Call) -> None:
     session = service.loaded()
     _check_input(params.input)
     running = await service.settled()
-    if running is not None and running.unsteerable is not None:
-        kind = running.unsteerable.capitalize()
+    if isinstance(running, UnsteerableTurn):
+        kind = running.kind.capitalize()
         raise rpc.RpcError(
             f"failed to submit turn input: ActiveTurnNotSteerable {{ turn_kind: {kind} }}", rpc.INTERNAL_ERROR
         )
     if override(session, params):
         tell_settings(session)
-    if running is not None:
+    if isinstance(running, ModelTurn):
         # As the peer: a turn/start while a turn runs steers it.
         call.reply(TurnStartResponse(turn=_fresh(running.id)))
         running.steer(params.input, params.client_user_message_id)
@@ -57,9 +58,9 @@ async def steer(service: ThreadService, call: Call) -> None:
     turn = service.turn
     if turn is None or turn.ending:
         raise rpc.RpcError("no active turn to steer")
-    if turn.unsteerable is not None:
-        text = f"cannot steer a {turn.unsteerable} turn"
-        info = {"activeTurnNotSteerable": {"turnKind": turn.unsteerable}}
+    if isinstance(turn, UnsteerableTurn):
+        text = f"cannot steer a {turn.kind} turn"
+        info = {"activeTurnNotSteerable": {"turnKind": turn.kind}}
         data = msgspec.to_builtins(TurnError(message=text, codex_error_info=info))
         raise rpc.RpcError(text, data=data)
     if params.expected_turn_id != turn.id:
@@ -68,6 +69,7 @@ async def steer(service: ThreadService, call: Call) -> None:
         raise rpc.RpcError("input must not be empty")
     _check_input(params.input)
     call.reply(TurnSteerResponse(turn_id=turn.id))
+    assert isinstance(turn, ModelTurn)  # what is no other kind
     turn.steer(params.input, params.client_user_message_id)
 
 
