@@ -10,29 +10,38 @@ import os
 
 import msgspec
 
+from config.settings import Settings
 from protocol.inventory import ExperimentalFeature, FeatureStage
 
-__all__ = ["features"]
+__all__ = ["feature_names", "features", "unstable"]
 
 FEATURES_FILE = "features.json"
 
 
 class _Feature(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
-    """`here`: this server has it, and always on. A feature in beta has words for people."""
+    """`here`: this server has it, and it is on; `switched`: `[features]` turns it on or off. In beta it has words for people."""
 
     name: str
     stage: FeatureStage
     here: bool = False
+    switched: bool = False
     display_name: str | None = None
     description: str | None = None
     announcement: str | None = None
 
 
 @functools.cache
-def features() -> tuple[ExperimentalFeature, ...]:
-    """All of them, in the order of Codex 0.169."""
+def _entries() -> tuple[_Feature, ...]:
     with open(os.path.join(os.path.dirname(__file__), FEATURES_FILE), "rb") as stream:
-        entries = msgspec.json.decode(stream.read(), type=tuple[_Feature, ...])
+        return msgspec.json.decode(stream.read(), type=tuple[_Feature, ...])
+
+
+def feature_names() -> set[str]:
+    return {entry.name for entry in _entries()}
+
+
+def features(settings: Settings) -> tuple[ExperimentalFeature, ...]:
+    """All of them, in the order of Codex 0.169."""
     return tuple(
         ExperimentalFeature(
             name=entry.name,
@@ -40,8 +49,21 @@ def features() -> tuple[ExperimentalFeature, ...]:
             display_name=entry.display_name,
             description=entry.description,
             announcement=entry.announcement,
-            enabled=entry.here,
+            enabled=settings.feature(entry.name, default=entry.here) if entry.switched else entry.here,
             default_enabled=entry.here,
         )
-        for entry in entries
+        for entry in _entries()
+    )
+
+
+def unstable(settings: Settings) -> tuple[str, ...]:
+    """The features that are on and that Codex calls under development, by name."""
+    if settings.suppress_unstable_features_warning:
+        return ()
+    return tuple(
+        sorted(
+            feature.name
+            for feature in features(settings)
+            if feature.enabled and feature.stage == "underDevelopment"
+        )
     )

@@ -10,6 +10,7 @@ import msgspec
 
 from config.document import Document, Layer
 from config.errors import MalformedConfigError
+from config.features import unstable
 from config.models import ModelInfo, Verbosity, default_model, find_model
 from config.project_docs import load_project_docs
 from config.projects import with_project_layers
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 UPDATE_PLAN, VIEW_IMAGE, WEB_SEARCH = "update_plan", "view_image", "web_search"
+REQUEST_PERMISSIONS = "request_permissions"
 GOAL_TOOLS = ("get_goal", "create_goal", "update_goal")
 
 
@@ -80,6 +82,8 @@ class ThreadSettings(msgspec.Struct, frozen=True, kw_only=True):
     model_info: of `model`, with the window from the settings in place.
     auto_compact_limit: in tokens. tools: names of the built-in tools on offer.
     skills: all that were found for the cwd. goals: whether the thread may have one; goal_turns: see `Bulkhead`.
+    command_permissions: whether the model may ask for permissions of a single command.
+    unstable_features: those that are on and that people are warned of.
     user_instructions, instruction_sources: the text of the AGENTS.md files and their paths.
     base_instructions: None means the server's own.
     """
@@ -109,6 +113,8 @@ class ThreadSettings(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[str, ...]
     features: dict[str, Any]
     goals: bool
+    command_permissions: bool
+    unstable_features: tuple[str, ...]
     goal_turns: int
     show_raw_reasoning: bool
     hide_reasoning: bool
@@ -179,6 +185,8 @@ def resolve_thread(
         features=settings.features,
         goals=settings.feature("goals", default=True),
         goal_turns=settings.bulkhead.goal_turns,
+        command_permissions=settings.feature("exec_permission_approvals"),
+        unstable_features=unstable(settings),
         show_raw_reasoning=settings.show_raw_agent_reasoning,
         hide_reasoning=settings.hide_agent_reasoning,
         keep_history=settings.history.persistence == "save-all",
@@ -293,4 +301,6 @@ def _tools(settings: Settings, info: ModelInfo) -> tuple[str, ...]:
         WEB_SEARCH: settings.web_search != "disabled" if settings.web_search else searched is not False,
     }
     offered = tuple(name for name in info.tools if switch.get(name, True))
-    return (*offered, *GOAL_TOOLS) if settings.feature("goals", default=True) else offered
+    if settings.feature("goals", default=True):
+        offered = (*offered, *GOAL_TOOLS)
+    return (*offered, REQUEST_PERMISSIONS) if settings.feature("request_permissions_tool") else offered

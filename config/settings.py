@@ -212,6 +212,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tools: Tools = Tools()
     web_search: Literal["disabled", "cached", "indexed", "live"] | None = None
     features: dict[str, Any] = {}
+    suppress_unstable_features_warning: bool = False
     show_raw_agent_reasoning: bool = False
     hide_agent_reasoning: bool = False
     history: History = History()

@@ -10,7 +10,7 @@ import msgspec
 from config.document import CONFIG_FILE, Document, Layer
 from config.effective import known_keys
 from config.errors import ConfigError
-from config.features import features
+from config.features import feature_names
 from config.mcp_servers import NOT_RUN, mcp_servers_of
 from config.projects import USER_ONLY_KEYS, with_project_layers
 from config.settings import Bulkhead
@@ -69,7 +69,7 @@ def _unknown(layer: Layer) -> Iterator[str]:
         if key not in known_keys():
             yield f"{where}: `{key}`"
     tables: tuple[tuple[str, set[str]], ...] = (
-        ("features", {feature.name for feature in features()}),
+        ("features", feature_names()),
         ("bulkhead", {field.encode_name for field in msgspec.structs.fields(Bulkhead)}),
     )
     for table, names in tables:

@@ -1,10 +1,10 @@
-"""What only a client can do: tools that it runs, questions to its user, permissions that its user grants."""
+"""What only a client can do: tools that it runs, questions to its user."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from protocol.base import UNSET, Absent, Params, Wire
+from protocol.base import Params, Wire
 from protocol.items import ToolContent
 
 __all__ = [
@@ -13,10 +13,6 @@ __all__ = [
     "DynamicTool",
     "DynamicToolCallParams",
     "DynamicToolCallResponse",
-    "GrantedPermissionProfile",
-    "PermissionsRequestApprovalParams",
-    "PermissionsRequestApprovalResponse",
-    "RequestPermissionProfile",
     "ToolRequestUserInputAnswer",
     "ToolRequestUserInputOption",
     "ToolRequestUserInputParams",
@@ -90,34 +86,3 @@ class ToolRequestUserInputResponse(Params, kw_only=True):
     """`answers`: by the question's id."""
 
     answers: dict[str, ToolRequestUserInputAnswer]
-
-
-class RequestPermissionProfile(Wire, kw_only=True):
-    """What is asked for: `{"enabled": true}` for the network; paths to read and write for the file system."""
-
-    network: Any = None
-    file_system: Any = None
-
-
-class PermissionsRequestApprovalParams(Wire, kw_only=True):
-    thread_id: str
-    turn_id: str
-    item_id: str
-    environment_id: str | None = None
-    started_at_ms: int
-    cwd: str
-    reason: str | None = None
-    permissions: RequestPermissionProfile
-
-
-class GrantedPermissionProfile(Params, kw_only=True):
-    network: Any = None
-    file_system: Any = None
-
-
-class PermissionsRequestApprovalResponse(Params, kw_only=True):
-    """`scope`: "turn" (the default) or "session"."""
-
-    permissions: GrantedPermissionProfile
-    scope: Literal["turn", "session"] = "turn"
-    strict_auto_review: bool | Absent | None = UNSET

@@ -37,6 +37,7 @@ from protocol import (
     inventory,
     models,
     notifications,
+    permissions,
     providers,
     receipts,
     session,
@@ -468,8 +469,8 @@ _SERVER_REQUESTS = (
     ),
     ServerRequest(
         "item/permissions/requestApproval",
-        _t.PermissionsRequestApprovalParams,
-        _t.PermissionsRequestApprovalResponse,
+        permissions.PermissionsRequestApprovalParams,
+        permissions.PermissionsRequestApprovalResponse,
     ),
     ServerRequest(
         "item/tool/requestUserInput",

@@ -8,6 +8,7 @@ import msgspec
 
 from protocol.base import UNSET, Absent, Params, Wire
 from protocol.items import CommandAction, FileUpdateChange, ThreadItem
+from protocol.permissions import RequestPermissionProfile
 from protocol.threads import Thread, ThreadStatus
 from protocol.turns import Turn, TurnError
 
@@ -235,6 +236,7 @@ class CommandApprovalParams(Wire, kw_only=True):
     command: str | Absent = UNSET
     cwd: str | Absent = UNSET
     command_actions: list[CommandAction] | Absent = UNSET
+    additional_permissions: RequestPermissionProfile | Absent = UNSET
     proposed_execpolicy_amendment: list[str] | Absent = UNSET
     available_decisions: list[CommandDecision] | Absent = UNSET
 

@@ -12,6 +12,7 @@ from protocol.base import Wire
 from protocol.link import Record
 from protocol.methods import SERVER_REQUESTS
 from protocol.threads import ActiveStatus
+from workers.permissions import Permissions
 from workers.session import Session
 
 __all__ = ["Approvals", "Misshapen", "Unanswerable"]
@@ -42,11 +43,13 @@ class Approvals:
         self._abandoned: list[tuple[int, bool]] = []
         self.granted: set[str] = set()
         """Keys of what was accepted for the session."""
+        self.permissions = Permissions()
+        """What was granted for the session beyond the sandbox."""
 
     @property
     def idle(self) -> bool:
         """Whether nothing would be lost with this worker: no question is open, nothing was granted."""
-        return not self._open and not self.granted
+        return not self._open and not self.granted and not self.permissions
 
     def answer(self, key: int, payload: bytes) -> None:
         question = self._open.get(key)

@@ -6,7 +6,7 @@ import functools
 import os
 import time
 
-from config.resolve import ThreadSettings
+from config.resolve import REQUEST_PERMISSIONS, ThreadSettings
 from protocol.policy import (
     DangerFullAccess,
     ExternalSandbox,
@@ -107,6 +107,15 @@ PERSONALITIES = {
 """What is told when the user chooses a tone."""
 
 
+FURTHER_FOR_ONE = (
+    'If a folder or the network is all that one command lacks, prefer `sandbox_permissions: "with_additional_permissions"` '
+    "with `additional_permissions`: it stays in the sandbox."
+)
+FURTHER_FOR_MORE = (
+    "If several commands will need a folder or the network, ask for it once with `request_permissions`."
+)
+
+
 def _permissions(settings: ThreadSettings) -> str:
     policy = settings.sandbox
     if isinstance(policy, WorkspaceWrite):
@@ -127,6 +136,11 @@ def _permissions(settings: ThreadSettings) -> str:
         "on-request": 'If a command needs more, ask for it with `sandbox_permissions: "require_escalated"` and a justification.',
         "granular": "Some kinds of approval can be asked for; others are declined without asking.",
     }[_approval_word(settings)]
+    if settings.approval_policy != "never":
+        if settings.command_permissions:
+            asking += " " + FURTHER_FOR_ONE
+        if REQUEST_PERMISSIONS in settings.tools:
+            asking += " " + FURTHER_FOR_MORE
     return f"<permissions instructions>\n{files} {network}\n{asking}\n</permissions instructions>"
 
 

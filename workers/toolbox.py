@@ -13,6 +13,7 @@ from workers.tools.dynamic import call_dynamic, dynamic_definitions, find_dynami
 from workers.tools.edit import ApplyPatch
 from workers.tools.goal import CreateGoal, GetGoal, UpdateGoal
 from workers.tools.look import ViewImage
+from workers.tools.permissions import RequestPermissions
 from workers.tools.plan import UpdatePlan
 from workers.tools.shell import ExecCommand, WriteStdin
 from workers.tools.terminal import Terminals
@@ -28,8 +29,9 @@ class Toolbox:
     def __init__(self) -> None:
         self.terminals = Terminals()
         workspace = Workspace()
+        self._exec = ExecCommand(self.terminals, workspace)
         tools: tuple[Tool, ...] = (
-            ExecCommand(self.terminals, workspace),
+            self._exec,
             WriteStdin(self.terminals),
             ApplyPatch(workspace),
             UpdatePlan(),
@@ -38,6 +40,7 @@ class Toolbox:
             GetGoal(),
             CreateGoal(),
             UpdateGoal(),
+            RequestPermissions(),
         )
         self._tools = {tool.name: tool for tool in tools}
 
@@ -45,7 +48,9 @@ class Toolbox:
         """What the model is offered: the tools that its settings name."""
         offered: list[Mapping[str, Any]] = []
         for name in _names(session):
-            if name in self._tools:
+            if name == ExecCommand.name:
+                offered.append(self._exec.definition(further=session.settings.command_permissions))
+            elif name in self._tools:
                 offered.append(self._tools[name].definition())
             elif name == "web_search" and session.settings.provider.wire_api == "responses":
                 offered.append(_WEB_SEARCH)

@@ -23,7 +23,7 @@ from protocol.threads import NotLoadedStatus
 from rollouts.errors import RolloutNotFound
 from workers.call import Call
 from workers.forking import revert_session
-from workers.methods.threads import RESUME_HYDRATION, full_turns
+from workers.methods.threads import RESUME_HYDRATION, full_turns, unstable_features
 
 if TYPE_CHECKING:
     from workers.thread import ThreadService
@@ -41,6 +41,8 @@ async def fork(service: ThreadService, call: Call) -> None:
     shown = not params.exclude_turns
     if shown and session.history_mode == "paginated":
         call.notice("deprecationNotice", DeprecationNotice(summary=RESUME_HYDRATION))
+    if (warning := unstable_features(session)) is not None:
+        call.notice("warning", warning)
     call.reply(session.loaded(ThreadForkResponse, turns=full_turns(session) if shown else []))
     if shown and session.turns and session.history_mode == "paginated":
         usage = TokenUsageUpdated(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,6 +29,10 @@ RESUME_HYDRATION = (
     "Full-history hydration is deprecated for paginated threads; use `excludeTurns: true`, "
     "then page with `thread/turns/list` and `thread/items/list`."
 )
+UNSTABLE = (
+    "Under-development features enabled: {}. Under-development features are incomplete and may behave unpredictably. "
+    "To suppress this warning, set `suppress_unstable_features_warning = true` in {}."
+)
 
 
 async def start(service: ThreadService, call: Call) -> None:
@@ -36,6 +41,8 @@ async def start(service: ThreadService, call: Call) -> None:
     except ConfigError as error:
         raise rpc.RpcError(f"failed to load configuration: {error}") from None
     call.reply(session.loaded(ThreadStartResponse))
+    if (warning := unstable_features(session)) is not None:
+        session.notify("warning", warning)
     session.notify("thread/started", ThreadStarted(thread=session.thread()))
 
 
@@ -56,6 +63,8 @@ async def resume(service: ThreadService, call: Call) -> None:
     if not params.exclude_turns and session.history_mode == "paginated":
         call.notice("deprecationNotice", DeprecationNotice(summary=RESUME_HYDRATION))
     if fresh:
+        if (warning := unstable_features(session)) is not None:
+            call.notice("warning", warning)
         recorded, model = session.recorded_model, session.settings.model
         if recorded is not None and recorded != model:
             text = (
@@ -99,6 +108,14 @@ async def read(service: ThreadService, call: Call) -> None:
     service.learn_name(session)
     unread = None if session.ephemeral else session.receipts.get(session.id)
     call.reply(ThreadReadResponse(thread=session.thread(turns=turns), read_state=unread))
+
+
+def unstable_features(session: Session) -> Warned | None:
+    names = session.settings.unstable_features
+    if not names:
+        return None
+    text = UNSTABLE.format(", ".join(names), os.path.join(session.home, "config.toml"))
+    return Warned(thread_id=session.id, message=text)
 
 
 def full_turns(session: Session) -> list[Turn]:

@@ -59,8 +59,8 @@ HOOKS_NOT_RUN = "hooks are not run by this server; those in the configuration ha
 
 def list_features(request: StoredRequest) -> Wire:
     params = request.params(ExperimentalFeatureListParams)
-    _reloaded(request, request.cwd_of(params.thread_id))
-    shown, after = _page(features(), params.cursor, params.limit, "feature flags")
+    settings = settings_of(_reloaded(request, request.cwd_of(params.thread_id)))
+    shown, after = _page(features(settings), params.cursor, params.limit, "feature flags")
     return ExperimentalFeatureListResponse(data=shown, next_cursor=after)
 
 

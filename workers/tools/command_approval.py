@@ -17,6 +17,7 @@ from protocol.notifications import (
 from sandbox_backends.decision import Ask, Rule
 from sandbox_backends.rules import RuleBook, remember
 from workers.approvals import Unanswerable
+from workers.permissions import Permissions
 from workers.tools import tool_output
 from workers.tools.tool import ToolRefused, TurnCancelled, TurnScope
 
@@ -44,9 +45,15 @@ class CommandApproval:
         return (*rules, *self._accepted)
 
     async def ask(
-        self, scope: TurnScope, item: CommandExecutionItem, argv: Sequence[str], decision: Ask, key: str
+        self,
+        scope: TurnScope,
+        item: CommandExecutionItem,
+        decision: Ask,
+        key: str,
+        *,
+        further: Permissions | None = None,
     ) -> None:
-        """Ask before the item's command runs; the item is started by that.
+        """Ask before the item's command runs; the item is started by that. `further`: what it is to have on top.
 
         Raises:
             ToolRefused, TurnCancelled: the item is completed then.
@@ -55,11 +62,14 @@ class CommandApproval:
         scope.session.item_started(scope.turn_id, item)
         choices: list[CommandDecision] = ["accept", "cancel"]
         params = self._question(scope, item, decision.reason)
+        if further is not None:
+            params.additional_permissions = further.shown()
         if decision.amendment:
             amendment = list(decision.amendment)
             params.proposed_execpolicy_amendment = amendment
-            offer = Amendment(execpolicy_amendment=amendment)
-            choices.insert(1, AcceptWithAmendment(acceptWithExecpolicyAmendment=offer))
+            if further is None:
+                offer = Amendment(execpolicy_amendment=amendment)
+                choices.insert(1, AcceptWithAmendment(acceptWithExecpolicyAmendment=offer))
         params.available_decisions = choices
         verdict = await self._put(scope, item, params)
         if verdict in ("decline", "cancel"):

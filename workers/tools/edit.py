@@ -106,14 +106,18 @@ class ApplyPatch:
         return tool_output.patch_result(output, exit_code=code, wall_seconds=time.monotonic() - began)
 
     def _pins(self, scope: TurnScope) -> tuple[view.Pin, ...]:
-        settings = scope.session.settings
-        return self._workspace.pins(scope.turn_id, settings.sandbox, settings.cwd, os.environ)
+        confinement = scope.confinement()
+        return self._workspace.pins(scope.turn_id, confinement.policy, confinement.workspace, os.environ)
 
     def _writable(self, scope: TurnScope, paths: list[str]) -> bool:
-        settings = scope.session.settings
+        confinement = scope.confinement()
         try:
             seen = view.resolve(
-                settings.sandbox, settings.cwd, os.environ, pins=self._pins(scope), own=scope.session.own
+                confinement.policy,
+                confinement.workspace,
+                os.environ,
+                pins=self._pins(scope),
+                own=scope.session.own,
             )
         except SandboxError:
             return False
@@ -151,12 +155,13 @@ class ApplyPatch:
         self, scope: TurnScope, item: FileChangeItem, text: str, cwd: str, *, sandboxed: bool
     ) -> tuple[str, int]:
         """Run the patch program with an empty environment; its output and exit code."""
-        session = scope.session
+        session, confinement = scope.session, scope.confinement()
         try:
             prepared = plan(
                 patch_argv(),
                 cwd=cwd,
-                policy=session.settings.sandbox,
+                workspace=confinement.workspace,
+                policy=confinement.policy,
                 env={},
                 pins=self._pins(scope) if sandboxed else (),
                 own=session.own,

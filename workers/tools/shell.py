@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from config.resolve import ThreadSettings
 from protocol.items import CommandExecutionItem
 from protocol.notifications import TerminalInteraction, Warned
 from sandbox_backends import identity
@@ -20,9 +21,12 @@ from sandbox_backends.limits import Limits
 from sandbox_backends.plan import Escalation, ExecPlan, Ids
 from sandbox_backends.planner import plan
 from sandbox_backends.runner import run_with_plan
+from sandbox_backends.view import Pin
+from workers.permissions import Asked, Permissions, asked_permissions
 from workers.tools import tool_output
 from workers.tools.command_actions import actions_of, display
 from workers.tools.command_approval import CommandApproval
+from workers.tools.permissions import SCHEMA as PERMISSIONS_SCHEMA
 from workers.tools.terminal import MAX_TERMINALS, OUTPUT_CAP, Terminal, Terminals, yield_output
 from workers.tools.tool import Call, ToolRefused, TurnScope, arguments_of
 from workers.tools.workspace import Workspace
@@ -32,6 +36,17 @@ __all__ = ["ExecCommand", "WriteStdin"]
 DEFAULT_STDIN_YIELD_MS = 250
 """An answer to what was typed comes soon or not at all."""
 TERMINAL_SIZE = (24, 80)
+NO_FURTHER = (
+    "additional permissions are disabled; enable `features.exec_permission_approvals` before using "
+    "`with_additional_permissions`"
+)
+FURTHER_MISSING = (
+    "missing `additional_permissions`; provide at least one of `network` or `file_system` when using "
+    "`with_additional_permissions`"
+)
+FURTHER_EMPTY = (
+    "`additional_permissions` must include at least one requested permission in `network` or `file_system`"
+)
 
 
 class ExecArguments(msgspec.Struct):
@@ -43,7 +58,10 @@ class ExecArguments(msgspec.Struct):
     yield_time_ms: int | None = None
     timeout_ms: Annotated[int, msgspec.Meta(ge=1)] | None = None
     max_output_tokens: int | None = None
-    sandbox_permissions: Literal["use_default", "require_escalated"] = "use_default"
+    sandbox_permissions: Literal["use_default", "with_additional_permissions", "require_escalated"] = (
+        "use_default"
+    )
+    additional_permissions: Asked | None = None
     justification: str | None = None
     prefix_rule: list[str] | None = None
 
@@ -64,8 +82,9 @@ class ExecCommand:
         self._approval = CommandApproval()
         self._warned = False
 
-    def definition(self) -> Mapping[str, Any]:
-        return _function(
+    def definition(self, *, further: bool = False) -> Mapping[str, Any]:
+        """`further`: whether the model may ask for permissions of one command."""
+        definition = _function(
             self.name,
             "Runs a command in a shell and returns its output, or a session id if it is still running.",
             {
@@ -92,6 +111,16 @@ class ExecCommand:
             },
             required=["cmd"],
         )
+        if further:
+            properties = definition["parameters"]["properties"]
+            properties["sandbox_permissions"] = {
+                "type": "string",
+                "enum": ["use_default", "with_additional_permissions", "require_escalated"],
+                "description": "with_additional_permissions: in the sandbox, with what additional_permissions says; "
+                "require_escalated: without the sandbox. The user is asked.",
+            }
+            properties["additional_permissions"] = PERMISSIONS_SCHEMA
+        return definition
 
     async def call(self, scope: TurnScope, call: Call) -> str:
         arguments = arguments_of(call, ExecArguments)
@@ -100,7 +129,10 @@ class ExecCommand:
         shell = arguments.shell or "/bin/bash"
         argv = [shell, "-lc" if arguments.login else "-c", arguments.cmd]
         cwd = os.path.normpath(os.path.join(settings.cwd, arguments.workdir or ""))
-        escalated = arguments.sandbox_permissions == "require_escalated"
+        further = _further(arguments, settings)
+        # What was granted already need not be asked for.
+        extra = further is not None and not scope.permissions.cover(further)
+        escalated = arguments.sandbox_permissions == "require_escalated" or extra
         item = CommandExecutionItem(
             id=call.id,
             command=display(argv),
@@ -117,18 +149,20 @@ class ExecCommand:
             reason=arguments.justification,
         )
         if isinstance(decision, Forbid):
-            raise ToolRefused(tool_output.exec_rejected(decision.reason))
+            raise ToolRefused(decision.reason if extra else tool_output.exec_rejected(decision.reason))
+        if extra and isinstance(decision, Ask):
+            decision = msgspec.structs.replace(decision, sandboxed=True)
         if self._terminals.full:
             raise ToolRefused(f"too many commands are still running ({MAX_TERMINALS}); end some first")
-        key = approval_key(argv, cwd, arguments.sandbox_permissions)
+        key = approval_key(argv, cwd, [arguments.sandbox_permissions, further])
         approved = asked = False
         if isinstance(decision, Ask):
             approved = True
             if key not in scope.approvals.granted:
                 asked = True
-                await self._approval.ask(scope, item, argv, decision, key)
+                await self._approval.ask(scope, item, decision, key, further=further if extra else None)
         path = escalation(settings.approval_policy, approved=approved, key=key)
-        run = _Run(scope, item, argv, cwd, arguments, path)
+        run = _Run(scope, item, argv, cwd, arguments, path, further)
         if not decision.sandboxed:
             return await self._run(run, sandboxed=False, started=asked)
         answer = await self._run(run, sandboxed=True, started=asked)
@@ -160,14 +194,15 @@ class ExecCommand:
         settings = session.settings
         policy = ShellEnvironmentPolicy(**msgspec.structs.asdict(settings.shell_environment))
         env = environment(policy, os.environ, thread_id=session.id)
-        pins = (
-            self._workspace.pins(run.scope.turn_id, settings.sandbox, settings.cwd, env) if sandboxed else ()
-        )
+        confinement = run.scope.confinement(run.further)
+        pins: tuple[Pin, ...] = ()
+        if sandboxed:
+            pins = self._workspace.pins(run.scope.turn_id, confinement.policy, confinement.workspace, env)
         return plan(
             run.argv,
             cwd=run.cwd,
-            workspace=settings.cwd,
-            policy=settings.sandbox,
+            workspace=confinement.workspace,
+            policy=confinement.policy,
             env=env,
             pins=pins,
             own=session.own,
@@ -232,8 +267,30 @@ class _Run(msgspec.Struct):
     cwd: str
     arguments: ExecArguments
     escalation: Escalation
+    further: Permissions | None = None
+    """What is granted for this command alone."""
     held: Terminal | None = None
     """The first attempt, if the sandbox stopped it and something is to be done about that."""
+
+
+def _further(arguments: ExecArguments, settings: ThreadSettings) -> Permissions | None:
+    """The permissions that the model asks for this command; None if it asks for none.
+
+    Raises:
+        ToolRefused: it may not, or it does not say which.
+    """
+    asked = arguments.additional_permissions
+    wanted = arguments.sandbox_permissions == "with_additional_permissions"
+    if arguments.sandbox_permissions == "require_escalated" or (asked is None and not wanted):
+        return None
+    if not settings.command_permissions:
+        raise ToolRefused(NO_FURTHER)
+    if asked is None:
+        raise ToolRefused(FURTHER_MISSING)
+    further = asked_permissions(asked, settings.cwd)
+    if not further:
+        raise ToolRefused(FURTHER_EMPTY)
+    return further
 
 
 class WriteStdin:

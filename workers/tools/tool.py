@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
+from workers.permissions import Confinement, Permissions
+
 if TYPE_CHECKING:
     from workers.approvals import Approvals
     from workers.session import Session
@@ -39,6 +41,25 @@ class TurnScope:
         self.approvals = approvals
         self.turn_id = turn_id
         self.diff = diff
+        self._granted = Permissions()
+
+    @property
+    def permissions(self) -> Permissions:
+        """What was granted beyond the sandbox, for the turn or for the session."""
+        return self.approvals.permissions.with_(self._granted)
+
+    def grant(self, permissions: Permissions, *, session: bool) -> None:
+        """Remember what the user has granted: for the whole session, or for this turn."""
+        if session:
+            self.approvals.permissions = self.approvals.permissions.with_(permissions)
+        else:
+            self._granted = self._granted.with_(permissions)
+
+    def confinement(self, further: Permissions | None = None) -> Confinement:
+        """What a command of this turn is planned with; `further`: what was granted for it alone."""
+        permissions = self.permissions if further is None else self.permissions.with_(further)
+        settings = self.session.settings
+        return permissions.confine(settings.sandbox, settings.cwd)
 
 
 class Call(msgspec.Struct, frozen=True):
