@@ -24,7 +24,6 @@ from config.settings import (
 )
 from config.skills import Skills, find_skills
 from config.trust import TrustLevel, trust_of
-from protocol.forks import ThreadForkParams
 from protocol.policy import (
     ApprovalPolicy,
     ReadOnly,
@@ -37,8 +36,7 @@ from protocol.threads import (
     ApprovalsReviewer,
     PermissionProfile,
     Personality,
-    ThreadResumeParams,
-    ThreadStartParams,
+    ThreadOpening,
 )
 
 __all__ = [
@@ -71,7 +69,7 @@ class ThreadOverrides(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: str | None = None
 
     @classmethod
-    def of(cls, params: ThreadStartParams | ThreadResumeParams | ThreadForkParams) -> ThreadOverrides:
+    def of(cls, params: ThreadOpening) -> ThreadOverrides:
         return cls(**{name: getattr(params, name, None) for name in cls.__struct_fields__})
 
 

@@ -9,7 +9,7 @@ import msgspec
 from protocol.base import UNSET, Absent, Params, Wire
 from protocol.policy import ApprovalPolicy, SandboxPolicy
 from protocol.threads import ApprovalsReviewer, Environment, PermissionProfile, Personality
-from protocol.turns import CollaborationMode
+from protocol.turns import CollaborationMode, TurnOverrides
 
 __all__ = [
     "ContextCompactedNotification",
@@ -106,22 +106,10 @@ class ThreadSettings(Wire, kw_only=True):
     personality: Personality | None = None
 
 
-class ThreadSettingsUpdateParams(Params, kw_only=True):
+class ThreadSettingsUpdateParams(TurnOverrides, kw_only=True):
     """The overrides of a turn/start, without a turn."""
 
     thread_id: str
-    approval_policy: ApprovalPolicy | None = None
-    approvals_reviewer: ApprovalsReviewer | None = None
-    collaboration_mode: CollaborationMode | None = None
-    cwd: str | None = None
-    disabled_plugin_ids: list[str] | None = None
-    effort: str | None = None
-    model: str | None = None
-    permissions: str | None = None
-    personality: Personality | None = None
-    sandbox_policy: SandboxPolicy | None = None
-    service_tier: str | Absent | None = UNSET
-    summary: Literal["auto", "concise", "detailed", "none"] | None = None
 
 
 class ThreadSettingsUpdateResponse(Wire, kw_only=True):

@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from protocol.base import Params, Wire
-from protocol.policy import ApprovalPolicy, SandboxMode
-from protocol.threads import ApprovalsReviewer, Thread, ThreadStartResponse
+from protocol.threads import Thread, ThreadOpening, ThreadStartResponse
 
 __all__ = ["ThreadForkParams", "ThreadForkResponse", "ThreadRevertParams", "ThreadRevertResponse"]
 
 
-class ThreadForkParams(Params, kw_only=True):
+class ThreadForkParams(ThreadOpening, kw_only=True):
     """`last_turn_id`: up to and with this turn; `before_turn_id`: up to this turn and without it.
 
     `path`: the rollout to fork, which then counts and not the id.
     """
 
     thread_id: str
-    approval_policy: ApprovalPolicy | None = None
-    approvals_reviewer: ApprovalsReviewer | None = None
     attach_to_source: bool = False
-    base_instructions: str | None = None
     before_turn_id: str | None = None
-    config: dict[str, Any] | None = None
-    cwd: str | None = None
     defer_goal_continuation: bool = False
-    developer_instructions: str | None = None
     ephemeral: bool = False
     exclude_turns: bool = False
     experimental_disable_prediction_mcp: bool = False
     experimental_prediction_mode: bool = False
     last_turn_id: str | None = None
-    model: str | None = None
-    model_provider: str | None = None
     path: str | None = None
-    permissions: str | None = None
-    runtime_workspace_roots: list[str] | None = None
-    sandbox: SandboxMode | None = None
-    service_tier: str | None = None
     thread_source: str | None = None
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "ThreadDeleteResponse",
     "ThreadMetadataUpdateParams",
     "ThreadMetadataUpdateResponse",
+    "ThreadOpening",
     "ThreadReadParams",
     "ThreadReadResponse",
     "ThreadResumeParams",
@@ -125,17 +126,28 @@ class PermissionProfile(Wire, kw_only=True):
 # --- requests ------------------------------------------------------------------------------------
 
 
-class ThreadStartParams(Params, kw_only=True):
-    """`environments`, `dynamic_tools` and the capability roots are those of the peer's own hosts."""
+class ThreadOpening(Params, kw_only=True):
+    """What a start, a resume and a fork may say about the thread; what is left out comes from the configuration."""
 
-    allow_provider_model_fallback: bool = False
     approval_policy: ApprovalPolicy | None = None
     approvals_reviewer: ApprovalsReviewer | None = None
     base_instructions: str | None = None
     config: dict[str, Any] | None = None
     cwd: str | None = None
-    daybreak_enabled: bool | None = None
     developer_instructions: str | None = None
+    model: str | None = None
+    model_provider: str | None = None
+    permissions: str | None = None
+    runtime_workspace_roots: list[str] | None = None
+    sandbox: SandboxMode | None = None
+    service_tier: str | None = None
+
+
+class ThreadStartParams(ThreadOpening, kw_only=True):
+    """`environments`, `dynamic_tools` and the capability roots are those of the peer's own hosts."""
+
+    allow_provider_model_fallback: bool = False
+    daybreak_enabled: bool | None = None
     dynamic_tools: list[DynamicTool] | None = None
     """Tools that the client runs: see `item/tool/call`."""
     environments: list[Any] | None = None
@@ -143,17 +155,11 @@ class ThreadStartParams(Params, kw_only=True):
     experimental_raw_events: bool = False
     history_mode: HistoryMode | None = None
     mock_experimental_field: str | None = None
-    model: str | None = None
-    model_provider: str | None = None
     multi_agent_mode: str | None = None
-    permissions: str | None = None
     personality: Personality | None = None
     project_id: str | None = None
-    runtime_workspace_roots: list[str] | None = None
-    sandbox: SandboxMode | None = None
     selected_capability_roots: list[Any] | None = None
     service_name: str | None = None
-    service_tier: str | None = None
     session_start_source: Literal["startup", "clear"] | None = None
     thread_source: str | None = None
 
@@ -175,27 +181,15 @@ class ThreadStartResponse(Wire, kw_only=True):
     multi_agent_mode: str = "explicitRequestOnly"
 
 
-class ThreadResumeParams(Params, kw_only=True):
+class ThreadResumeParams(ThreadOpening, kw_only=True):
     """`history`: model items to begin a new thread with. `path`: the rollout, which then counts and not the id."""
 
     thread_id: str
-    approval_policy: ApprovalPolicy | None = None
-    approvals_reviewer: ApprovalsReviewer | None = None
-    base_instructions: str | None = None
-    config: dict[str, Any] | None = None
-    cwd: str | None = None
-    developer_instructions: str | None = None
     exclude_turns: bool = False
     history: list[msgspec.Raw] | None = None
     initial_turns_page: InitialTurnsPage | None = None
-    model: str | None = None
-    model_provider: str | None = None
     path: str | None = None
-    permissions: str | None = None
     personality: Personality | None = None
-    runtime_workspace_roots: list[str] | None = None
-    sandbox: SandboxMode | None = None
-    service_tier: str | None = None
 
 
 class ThreadResumeResponse(ThreadStartResponse, kw_only=True):

@@ -18,6 +18,7 @@ __all__ = [
     "TurnError",
     "TurnInterruptParams",
     "TurnInterruptResponse",
+    "TurnOverrides",
     "TurnStartParams",
     "TurnStartResponse",
     "TurnStatus",
@@ -66,26 +67,31 @@ class CollaborationMode(msgspec.Struct, kw_only=True):
     settings: ModeSettings
 
 
-class TurnStartParams(Params, kw_only=True):
-    """Overrides given here hold for the later turns of the thread too."""
+class TurnOverrides(Params, kw_only=True):
+    """Settings of a thread that a turn may change."""
 
-    thread_id: str
-    input: list[UserInput]
     approval_policy: ApprovalPolicy | None = None
     approvals_reviewer: Literal["user", "auto_review", "guardian_subagent"] | None = None
-    client_user_message_id: str | None = None
+    collaboration_mode: CollaborationMode | None = None
     cwd: str | None = None
+    disabled_plugin_ids: list[str] | None = None
     effort: str | None = None
     model: str | None = None
-    output_schema: Any = None
+    permissions: str | None = None
+    personality: Literal["none", "friendly", "pragmatic"] | None = None
     sandbox_policy: SandboxPolicy | None = None
     service_tier: str | Absent | None = UNSET
     """Null means the provider's default."""
     summary: Literal["auto", "concise", "detailed", "none"] | None = None
-    personality: Literal["none", "friendly", "pragmatic"] | None = None
-    collaboration_mode: CollaborationMode | None = None
-    permissions: str | None = None
-    disabled_plugin_ids: list[str] | None = None
+
+
+class TurnStartParams(TurnOverrides, kw_only=True):
+    """Overrides given here hold for the later turns of the thread too."""
+
+    thread_id: str
+    input: list[UserInput]
+    client_user_message_id: str | None = None
+    output_schema: Any = None
     service_tier_for_turn: str | None = None
     """For this turn alone."""
 

@@ -116,7 +116,7 @@ def begin_from_items(
     return session
 
 
-def refuse_unserved(params: wire.ThreadStartParams | wire.ThreadResumeParams | ThreadForkParams) -> None:
+def refuse_unserved(params: wire.ThreadOpening) -> None:
     """What the peer has and this server does not is refused, not passed over: the client counts on it."""
     for name in _UNSERVED:
         if getattr(params, name, None):

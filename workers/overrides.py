@@ -9,11 +9,11 @@ import msgspec
 
 from config.models import find_model
 from protocol.base import Absent
-from protocol.control import ThreadSettings, ThreadSettingsUpdatedNotification, ThreadSettingsUpdateParams
+from protocol.control import ThreadSettings, ThreadSettingsUpdatedNotification
 from protocol.policy import SandboxMode, policy_of_mode
 from protocol.rpc import RpcError
 from protocol.threads import Environment, PermissionProfile
-from protocol.turns import TurnStartParams
+from protocol.turns import TurnOverrides
 from workers.session import Session
 
 __all__ = ["override", "tell_settings", "thread_settings"]
@@ -27,7 +27,7 @@ TIERS = {None: "default", "fast": "priority"}
 """Other words for a service tier; null asks for the provider's default."""
 
 
-def override(session: Session, params: TurnStartParams | ThreadSettingsUpdateParams) -> bool:
+def override(session: Session, params: TurnOverrides) -> bool:
     """Take over what `params` says of settings; whether anything is different now.
 
     Raises:
@@ -68,7 +68,7 @@ def override(session: Session, params: TurnStartParams | ThreadSettingsUpdatePar
     return True
 
 
-def _sandbox(params: TurnStartParams | ThreadSettingsUpdateParams) -> dict[str, Any]:
+def _sandbox(params: TurnOverrides) -> dict[str, Any]:
     if params.permissions is None:
         if params.sandbox_policy is None:
             return {}
