@@ -136,7 +136,7 @@ def test_it_runs_outside_of_the_sandbox_and_ends_at_its_time_out(server, workspa
     thread = client.start_thread(sandbox="read-only")
     since = client.mark()
     command = "echo written > file; sleep 1000"
-    client.request("thread/shellCommand", {"threadId": thread, "command": command, "timeoutMs": 300})
+    client.request("thread/shellCommand", {"threadId": thread, "command": command, "timeoutMs": 1500})
     told = told_of(client, since, started(client, since))
     assert [item["exitCode"] for item in items(told, "commandExecution")] == [124]
     assert (workspace / "file").read_text() == "written\n"
