@@ -88,6 +88,16 @@ class ProviderNotFoundError(ConfigError):
         self.name = name
 
 
+class PermissionsNotFoundError(ConfigError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"default_permissions refers to unknown built-in profile `{name}`")
+
+
+class ModelMissingError(ConfigError):
+    def __init__(self) -> None:
+        super().__init__("no model: `model` is empty; name one, or leave it out for the configured one")
+
+
 class InvalidCursorError(ConfigError):
     pass
 

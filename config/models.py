@@ -38,7 +38,9 @@ class ModelInfo(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """What a model can do. `context_window` in tokens, as the model has it.
 
     `tools` are the names it may be given; the settings decide which of them it gets. `known` is false for a
-    model that is not in the catalogue. `verbosity` None: the parameter is not sent.
+    model that is not in the catalogue. `verbosity` None: the parameter is not sent. `summary` is asked for unless the
+    settings say otherwise. `reasoning_context`: which of its thoughts a model goes on from, None for its own choice.
+    `image_detail`: how closely pictures are looked at, None for the model's own choice.
     """
 
     context_window: int
@@ -46,6 +48,9 @@ class ModelInfo(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     parallel_tool_calls: bool
     tools: tuple[str, ...]
     default_effort: str | None = None
+    summary: str | None = None
+    reasoning_context: str | None = None
+    image_detail: Literal["original", "high"] | None = None
     known: bool = False
 
     @property
@@ -83,6 +88,8 @@ class _Entry(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_u
     verbosity: Verbosity
     parallel_tool_calls: bool
     tools: tuple[str, ...]
+    reasoning_context: str | None = None
+    image_detail: Literal["original"] | None = None
 
     def info(self) -> ModelInfo:
         return ModelInfo(
@@ -91,6 +98,8 @@ class _Entry(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_u
             parallel_tool_calls=self.parallel_tool_calls,
             tools=self.tools,
             default_effort=self.default_effort,
+            reasoning_context=self.reasoning_context,
+            image_detail=self.image_detail,
             known=True,
         )
 

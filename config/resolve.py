@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from config.document import Document, Layer
-from config.errors import MalformedConfigError
+from config.errors import MalformedConfigError, ModelMissingError, PermissionsNotFoundError
 from config.features import unstable
 from config.models import ModelInfo, Verbosity, default_model, find_model
 from config.project_docs import load_project_docs
@@ -25,6 +25,7 @@ from config.settings import (
 from config.skills import Skills, find_skills
 from config.trust import TrustLevel, trust_of
 from protocol.policy import (
+    PROFILE_MODES,
     ApprovalPolicy,
     ReadOnly,
     SandboxMode,
@@ -46,6 +47,8 @@ __all__ = [
     "ThreadSettings",
     "resolve_command",
     "resolve_thread",
+    "reviewer_of",
+    "tier_of",
 ]
 
 UPDATE_PLAN, VIEW_IMAGE, WEB_SEARCH = "update_plan", "view_image", "web_search"
@@ -61,6 +64,7 @@ class ThreadOverrides(msgspec.Struct, frozen=True, kw_only=True):
     approval_policy: ApprovalPolicy | None = None
     approvals_reviewer: ApprovalsReviewer | None = None
     sandbox: SandboxMode | None = None
+    permissions: str | None = None
     cwd: str | None = None
     config: dict[str, Any] | None = None
     base_instructions: str | None = None
@@ -118,6 +122,21 @@ class ThreadSettings(msgspec.Struct, frozen=True, kw_only=True):
     hide_reasoning: bool
     keep_history: bool
 
+    def with_model(self, model: str) -> ThreadSettings:
+        """With another model; what its predecessor was not given, it is not given either."""
+        before, info = self.model_info, find_model(model)
+        refused = set(before.tools).difference(self.tools)
+        return msgspec.structs.replace(
+            self,
+            model=model,
+            model_info=info,
+            verbosity=info.verbosity if self.verbosity == before.verbosity else self.verbosity,
+            tools=(
+                *(name for name in info.tools if name not in refused),
+                *(name for name in self.tools if name not in before.tools),  # no model's own
+            ),
+        )
+
 
 def resolve_thread(
     document: Document,
@@ -135,14 +154,20 @@ def resolve_thread(
     document = with_project_layers(document.with_request(overrides.config or {}), cwd, home)
     settings = settings_of(document)
     trust = trust_of(cwd, settings.projects)
-    provider_id = overrides.model_provider or settings.model_provider or DEFAULT_PROVIDER
+    provider_id = _first(overrides.model_provider, settings.model_provider, DEFAULT_PROVIDER)
     provider = find_provider(document, provider_id)
-    model = overrides.model or settings.model or default_model()
+    model = _first(overrides.model, settings.model, default_model())
+    if not model:
+        raise ModelMissingError
     info = find_model(model)
     if settings.model_context_window is not None:
         info = msgspec.structs.replace(info, context_window=settings.model_context_window)
     workspace = _workspace(document, settings.sandbox_workspace_write, cwd, environ)
-    sandbox, profile = _sandbox(overrides.sandbox or settings.sandbox_mode, workspace, trust)
+    profile: PermissionProfile | None
+    if overrides.permissions is not None:
+        sandbox, profile = _named(overrides.permissions, workspace)
+    else:
+        sandbox, profile = _sandbox(overrides.sandbox or settings.sandbox_mode, workspace, trust)
     docs = load_project_docs(
         home,
         cwd,
@@ -160,10 +185,10 @@ def resolve_thread(
         reasoning_summary=settings.model_reasoning_summary,
         verbosity=settings.model_verbosity or info.verbosity,
         auto_compact_limit=settings.model_auto_compact_token_limit or info.compact_limit,
-        service_tier=overrides.service_tier or settings.service_tier,
+        service_tier=tier_of(overrides.service_tier or settings.service_tier),
         personality=overrides.personality or settings.personality,
         approval_policy=overrides.approval_policy or _approval(settings, trust),
-        approvals_reviewer=overrides.approvals_reviewer or settings.approvals_reviewer or "user",
+        approvals_reviewer=reviewer_of(overrides.approvals_reviewer or settings.approvals_reviewer or "user"),
         sandbox=sandbox,
         permission_profile=profile,
         shell_environment=settings.shell_environment_policy,
@@ -189,6 +214,16 @@ def resolve_thread(
         hide_reasoning=settings.hide_agent_reasoning,
         keep_history=settings.history.persistence == "save-all",
     )
+
+
+def tier_of(name: str | None) -> str | None:
+    """A service tier under the name that providers know it by."""
+    return "priority" if name == "fast" else name
+
+
+def reviewer_of(name: ApprovalsReviewer) -> ApprovalsReviewer:
+    """Who looks at approvals, under today's name."""
+    return "auto_review" if name == "guardian_subagent" else name
 
 
 class CommandSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -226,6 +261,11 @@ def _absolute(path: str, base: str, environ: Mapping[str, str]) -> str:
     return os.path.normpath(os.path.join(base, path))
 
 
+def _first(*wishes: str | None) -> str:
+    """The first that is there, be it empty; the last always is."""
+    return next(wish for wish in wishes if wish is not None)
+
+
 def _approval(settings: Settings, trust: TrustLevel | None) -> ApprovalPolicy:
     policy = settings.approval_policy
     if policy == "on-failure":
@@ -246,6 +286,13 @@ def _sandbox(
     if trust is None:
         return ReadOnly(), PermissionProfile(id=":read-only")
     return workspace or WorkspaceWrite(), None if workspace else PermissionProfile(id=":workspace")
+
+
+def _named(name: str, workspace: WorkspaceWrite | None) -> tuple[SandboxPolicy, PermissionProfile]:
+    mode = PROFILE_MODES.get(name)
+    if mode is None:
+        raise PermissionsNotFoundError(name)
+    return policy_of_mode(mode, workspace), PermissionProfile(id=name)
 
 
 def _workspace(

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 __all__ = [
+    "PROFILE_MODES",
     "ApprovalPolicy",
     "DangerFullAccess",
     "ExternalSandbox",
@@ -20,6 +21,14 @@ __all__ = [
 ]
 
 SandboxMode = Literal["read-only", "workspace-write", "danger-full-access"]
+
+
+PROFILE_MODES: dict[str, SandboxMode] = {
+    ":read-only": "read-only",
+    ":workspace": "workspace-write",
+    ":danger-full-access": "danger-full-access",
+}
+"""Permission profiles by name; there are no others."""
 
 
 class Granular(msgspec.Struct, kw_only=True):

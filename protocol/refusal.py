@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import types
+from collections.abc import Sequence
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -12,7 +13,7 @@ from protocol.base import NoParams, OptionalParams
 from protocol.constraints import ABSOLUTE
 from protocol.rpc import NULL, RpcError
 
-__all__ = ["decode_params", "describe"]
+__all__ = ["decode_params", "describe", "explain"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -49,7 +50,7 @@ def decode_params(params: msgspec.Raw | None, kind: type[T]) -> T:
             raise RpcError(f"Invalid request: invalid type: {describe(given)}, expected unit")
         return msgspec.json.decode(params, type=kind)
     except msgspec.ValidationError as error:
-        raise RpcError(f"Invalid request: {_explain(str(error), params, kind)}") from None
+        raise RpcError(f"Invalid request: {explain(error, params, kind)}") from None
     except RecursionError:
         raise RpcError("Invalid request: recursion limit exceeded") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -57,7 +58,9 @@ def decode_params(params: msgspec.Raw | None, kind: type[T]) -> T:
         raise RpcError(f"Invalid request: {error}") from None
 
 
-def _explain(text: str, params: msgspec.Raw, kind: type[msgspec.Struct]) -> str:
+def explain(error: msgspec.ValidationError, params: bytes | str, kind: type[msgspec.Struct]) -> str:
+    """What is wrong with `params`, JSON that did not decode as `kind`."""
+    text = str(error)
     if missing := _MISSING.match(text):
         return f"missing field `{missing.group(1)}`"
     path = _PATH.search(text)
@@ -75,10 +78,14 @@ def _explain(text: str, params: msgspec.Raw, kind: type[msgspec.Struct]) -> str:
             value = value[name] if name else value[int(index) if index.isdigit() else 0]
         except (KeyError, IndexError, TypeError):
             return text
+    choices = _choices(expected)
     if text.startswith("Invalid enum value") and isinstance(value, str):
-        choices = [f"`{choice}`" for choice in _choices(expected)]
-        wanted = " or ".join(choices) if len(choices) < 3 else f"one of {', '.join(choices)}"
-        return f"unknown variant `{value}`, expected {wanted}"
+        return _unknown_variant(value, choices)
+    if choices and text.startswith(("Expected", "Object")) and not isinstance(value, str):
+        # A variant with fields would be a map of one key.
+        if isinstance(value, dict) and len(value) == 1:
+            return _unknown_variant(next(iter(value)), choices)
+        return f"invalid type: {describe(value)}, expected string or map"
     if text.startswith("Invalid value") and isinstance(value, dict):
         return f"unknown variant `{value.get('type')}`"
     if text.startswith("Invalid value") and isinstance(value, str) and (tags := _tags(parent)):
@@ -89,6 +96,10 @@ def _explain(text: str, params: msgspec.Raw, kind: type[msgspec.Struct]) -> str:
         return f"invalid value: {describe(value)}, expected {_WIDTHS.get(out_of_range.group(2), 'i64')}"
     found = _EXPECTED.match(text)
     if found:
+        if (struct := _struct(expected)) is not None and not isinstance(value, list):
+            return f"invalid type: {describe(value)}, expected struct {struct.__name__}"
+        if any(getattr(meta, "pattern", None) == ABSOLUTE for meta in _metas(expected)):
+            return f"invalid type: {describe(value)}, expected path string"
         wanted = found.group(1).removesuffix(" | null").split(" | ")[0]
         return f"invalid type: {describe(value)}, expected {_WORDS.get(wanted, wanted)}"
     return text.split(" - at ", maxsplit=1)[0]
@@ -127,12 +138,41 @@ def _step(annotation: Any, name: str, index: str) -> Any:
 
 
 def _choices(annotation: Any) -> list[str]:
-    return [
-        str(choice)
-        for member in _members(annotation)
-        if get_origin(member) is Literal
-        for choice in get_args(member)
+    """The words of an enum, those of variants with fields before the last."""
+    members = _members(annotation)
+    words = [str(word) for member in members if get_origin(member) is Literal for word in get_args(member)]
+    if not words or str in members:
+        return []
+    with_fields = [
+        field.encode_name
+        for member in members
+        if isinstance(member, type) and issubclass(member, msgspec.Struct)
+        for field in msgspec.structs.fields(member)
     ]
+    return [*words[:-1], *with_fields, words[-1]]
+
+
+def _unknown_variant(value: str, choices: Sequence[str]) -> str:
+    quoted = [f"`{choice}`" for choice in choices]
+    if len(quoted) < 2:
+        wanted = "".join(quoted)
+    else:
+        wanted = " or ".join(quoted) if len(quoted) == 2 else f"one of {', '.join(quoted)}"
+    return f"unknown variant `{value}`, expected {wanted}"
+
+
+def _struct(annotation: Any) -> type[msgspec.Struct] | None:
+    """The only kind of object that is wanted; None if it is one of several, told apart by a tag."""
+    structs = [
+        member
+        for member in _members(annotation)
+        if isinstance(member, type) and issubclass(member, msgspec.Struct)
+    ]
+    return structs[0] if len(structs) == 1 and structs[0].__struct_config__.tag is None else None
+
+
+def _metas(annotation: Any) -> list[Any]:
+    return [meta for member in _members(annotation) for meta in getattr(member, "__metadata__", ())]
 
 
 def _tags(annotation: Any) -> list[str]:

@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 ApprovalsReviewer = Literal["user", "auto_review", "guardian_subagent"]
+MultiAgentMode = Literal["none", "custom", "explicitRequestOnly", "proactive"]
 Personality = Literal["none", "friendly", "pragmatic"]
 HistoryMode = Literal["legacy", "paginated"]
 
@@ -155,7 +156,7 @@ class ThreadStartParams(ThreadOpening, kw_only=True):
     experimental_raw_events: bool = False
     history_mode: HistoryMode | None = None
     mock_experimental_field: str | None = None
-    multi_agent_mode: str | None = None
+    multi_agent_mode: MultiAgentMode | None = None
     personality: Personality | None = None
     project_id: str | None = None
     selected_capability_roots: list[Any] | None = None

@@ -92,6 +92,10 @@ class TurnStartParams(TurnOverrides, kw_only=True):
     input: list[UserInput]
     client_user_message_id: str | None = None
     output_schema: Any = None
+    root_turn_id: str | None = None
+    """Of another thread's turn, for which this one works."""
+    parent_turn_id: str | None = None
+    turn_trigger: str | None = None
     service_tier_for_turn: str | None = None
     """For this turn alone."""
 

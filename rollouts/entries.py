@@ -78,27 +78,38 @@ def new_meta(
     )
 
 
+class TurnOrigin(msgspec.Struct, frozen=True, kw_only=True):
+    """What set a turn off, "goal" if the thread did by itself, and the turns of other threads behind it."""
+
+    trigger: str | None = None
+    parent: str | None = None
+    root: str | None = None
+
+
+FROM_HERE = TurnOrigin()
+
+
 def task_started(
     turn_id: str,
     *,
     started_at: int,
     context_window: int | None = None,
     mode: str = "default",
-    trigger: str | None = None,
+    origin: TurnOrigin = FROM_HERE,
 ) -> Entry:
-    """`trigger`: "goal" for a turn that the thread began by itself."""
+    root = origin.root or turn_id
     attribution = {
         "turn_id": turn_id,
-        "turn_trigger": trigger,
-        "parent_turn_id": None,
+        "turn_trigger": origin.trigger,
+        "parent_turn_id": origin.parent,
         "initiating_agent_path": None,
-        "root_turn_id": turn_id,
+        "root_turn_id": root,
     }
     payload = {
         "type": "task_started",
         "turn_attribution": attribution,
         "turn_id": turn_id,
-        "root_turn_id": turn_id,
+        "root_turn_id": root,
         "started_at": started_at,
         "model_context_window": context_window,
         "collaboration_mode_kind": mode,

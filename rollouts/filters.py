@@ -58,6 +58,13 @@ class Filters:
             raise UnservedListParams("originator filtering is not supported by the local app-server")
         if params.project_id is not None:  # there are none here
             raise UnservedListParams(f"project not found: {params.project_id}")
+        for what, given in (
+            ("ancestor thread", params.ancestor_thread_id),
+            ("attached thread parent", params.attached_to_thread_id),
+            ("parent thread", params.parent_thread_id),
+        ):
+            if given is not None:
+                _check_id(what, given)
         if params.parent_thread_id and params.ancestor_thread_id:
             raise InvalidListParams("parentThreadId and ancestorThreadId are mutually exclusive")
         if params.include_attached_threads and not params.search_term:
@@ -103,3 +110,11 @@ class Filters:
     def _add(self, condition: str, *arguments: Any) -> None:
         self._conditions.append(condition)
         self.arguments.extend(arguments)
+
+
+def _check_id(what: str, given: str) -> None:
+    try:
+        canonical_id(given)
+    except InvalidThreadId as error:
+        reason = str(error).removeprefix("invalid thread id: ")
+        raise InvalidListParams(f"invalid {what} id: {reason}") from None

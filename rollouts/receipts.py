@@ -32,8 +32,7 @@ class Receipts:
         except OSError:
             raw = b""
         # The revision of what is not stored: the same for everybody who asks.
-        unknown = ThreadReadState(revision=str(uuid.uuid5(uuid.NAMESPACE_URL, thread_id)))
-        return decode_as(ThreadReadState, raw) or unknown
+        return decode_as(ThreadReadState, raw) or ThreadReadState(revision=f"initial:{thread_id}")
 
     def turn_ended(self, thread_id: str, turn_id: str) -> ThreadReadState:
         """Raises OSError."""

@@ -1,13 +1,13 @@
 """Whether a command runs, is asked about, or is refused, before anything is planned. Pure functions over plain data.
 
-The order: prefix rules (forbidden before prompt before allow, each segment of a script judged alone), then the lists of
-known commands, then what the approval policy says of the rest.
+The order: prefix rules (forbidden before prompt before allow, each segment of a script judged alone), then the commands
+that force a removal, then what the approval policy says of the rest.
 
-| policy | only reads | forces removal | other | asks to leave the sandbox |
-|---|---|---|---|---|
-| untrusted | run | ask | ask | ask |
-| on-request, granular | run | ask | run | ask (run, where there is no sandbox to leave) |
-| never | run | refuse | run | refuse |
+| policy | forces removal | other | asks to leave the sandbox |
+|---|---|---|---|
+| untrusted | ask | ask | ask |
+| on-request, granular | ask | run | ask (run, where there is no sandbox to leave) |
+| never | refuse | run | refuse |
 
 Granular approval turns an ask of a kind it does not want into a refusal.
 """
@@ -21,10 +21,11 @@ from typing import Any, Literal
 import msgspec
 
 from protocol.policy import ApprovalPolicy, DangerFullAccess, ExternalSandbox, GranularApproval, SandboxPolicy
-from sandbox_backends.judgement import dangerous, known_safe, segments
+from sandbox_backends.judgement import dangerous, segments
 from sandbox_backends.plan import Escalation
 
 __all__ = [
+    "NEVER_ESCALATES",
     "RETRY_REASON",
     "Ask",
     "Decision",
@@ -93,7 +94,8 @@ def _by_itself(
 ) -> _Verdict:
     """What the policy says of one command that no rule speaks of."""
     if policy == "untrusted":
-        return "allow" if known_safe(command) and not escalated else "prompt"
+        # Also what only reads: a file that is read may be the secret.
+        return "prompt"
     if dangerous(command):
         return "forbidden" if policy == "never" else "prompt"
     if escalated and policy == "never":

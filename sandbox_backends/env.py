@@ -20,6 +20,7 @@ __all__ = [
     "NETWORK_DISABLED",
     "SANDBOX",
     "THREAD_ID",
+    "UNATTENDED",
     "ShellEnvironmentPolicy",
     "environment",
     "marked",
@@ -30,6 +31,22 @@ SANDBOX = "CODEX_SANDBOX"
 """Set to `seatbelt` by that backend only; tools look for it."""
 NETWORK_DISABLED = "CODEX_SANDBOX_NETWORK_DISABLED"
 THREAD_ID = "CODEX_THREAD_ID"
+SESSION_ID = "CODEX_SESSION_ID"
+CALL_ID = "CODEX_TOOL_CALL_ID"
+
+UNATTENDED: Mapping[str, str] = {
+    "CODEX_CI": "1",
+    "COLORTERM": "",
+    "GH_PAGER": "cat",
+    "GIT_PAGER": "cat",
+    "LANG": "C.UTF-8",
+    "LC_ALL": "C.UTF-8",
+    "LC_CTYPE": "C.UTF-8",
+    "NO_COLOR": "1",
+    "PAGER": "cat",
+    "TERM": "dumb",
+}
+"""For a model's commands: no pager that waits for a key, no colours, texts in one language."""
 
 CORE = frozenset(
     ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "SHELL", "TEMP", "TMP", "TMPDIR", "USER")
@@ -62,10 +79,12 @@ def environment(
     *,
     overrides: Mapping[str, str | None] | None = None,
     thread_id: str | None = None,
+    call_id: str | None = None,
 ) -> dict[str, str]:
     """The complete environment for a command; nothing of `base` is in it that the policy leaves out.
 
-    `overrides` come last: a value sets, `None` unsets (the `env` of `command/exec`).
+    `overrides` come last: a value sets, `None` unsets (the `env` of `command/exec`). `call_id`: of the model's call
+    that the command is, which is then `UNATTENDED`.
     """
     if policy.inherit == "none":
         env: dict[str, str] = {}
@@ -81,7 +100,9 @@ def environment(
     if policy.include_only:
         env = {name: value for name, value in env.items() if _any(name, policy.include_only)}
     if thread_id is not None:
-        env[THREAD_ID] = thread_id
+        env[THREAD_ID] = env[SESSION_ID] = thread_id
+    if call_id is not None:
+        env |= {**UNATTENDED, CALL_ID: call_id}
     for name, value in (overrides or {}).items():
         if value is None:
             env.pop(name, None)

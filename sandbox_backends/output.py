@@ -28,15 +28,16 @@ class Captured(msgspec.Struct, frozen=True):
         """What was kept, byte for byte, without a marker."""
         return self.head + self.tail
 
-    def text(self) -> str:
+    def text(self, *, marked: bool = True) -> str:
         """As text, with a marker line where bytes are missing; a character cut by the gap is dropped."""
         if not self.omitted:
             return (self.head + self.tail).decode("utf-8", "replace")
         head = codecs.getincrementaldecoder("utf-8")("replace").decode(self.head)
         lost = next((n for n, byte in enumerate(self.tail[: CONTINUATION_MAX + 1]) if byte & 0xC0 != 0x80), 0)
         tail = self.tail[lost:].decode("utf-8", "replace")
-        marker = f"… {self.omitted} bytes omitted …\n"
-        return head + ("" if head.endswith("\n") or not head else "\n") + marker + tail
+        if not marked:
+            return head + tail
+        return f"{head}\n... {self.omitted} bytes omitted ...\n{tail}"
 
 
 class HeadTail:

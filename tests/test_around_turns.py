@@ -236,6 +236,17 @@ def test_a_turns_overrides_stick_and_a_tier_for_the_turn_does_not(server, model)
     assert sum("warm" in text for text in texts(model, "developer")) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"), [(":workspace", "workspaceWrite"), (":danger-full-access", "dangerFullAccess")]
+)
+def test_a_thread_starts_with_permissions_by_name(server, name, kind):
+    client = server()
+    begun = client.request("thread/start", {"permissions": name})
+    assert begun["sandbox"]["type"] == kind
+    assert begun["activePermissionProfile"] == {"id": name, "extends": None}
+    assert "unknown built-in profile" in refusal(client, "thread/start", permissions=":nope").message
+
+
 def test_permissions_by_name_exclude_a_sandbox_policy(server):
     client = server()
     thread = client.start_thread()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from protocol.policy import DangerFullAccess, Granular, GranularApproval, ReadOnly, WorkspaceWrite
 from sandbox_backends import Ask, Forbid, Rule, Run, approval_key, decide, escalation, proposed_amendment
-from sandbox_backends.judgement import dangerous, known_safe, segments
+from sandbox_backends.judgement import dangerous, segments
 from sandbox_backends.shellwords import plain_commands
 
 TRACES = Path(__file__).resolve().parents[2] / "shared" / "protocol" / "traces-0.169"
@@ -29,7 +29,7 @@ def bash(script):
 @pytest.mark.parametrize(
     ("policy", "argv", "escalated", "expected"),
     [
-        ("untrusted", SAFE, False, Run),
+        ("untrusted", SAFE, False, Ask),
         ("untrusted", BAD, False, Ask),
         ("untrusted", OTHER, False, Ask),
         ("untrusted", OTHER, True, Ask),
@@ -127,35 +127,8 @@ def test_amendments_are_the_peers():
     assert seen >= 5
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "ls -la", "cat a b", "grep -rn x .", "/usr/bin/head -3 f", "find . -name '*.py'", "rg foo", "sed -n 1,20p f",
-        "sed -n 3p f", "base64 f", "uniq f", "cd src && ls | wc -l", "echo 'a;b' || true", "pwd\nls",
-    ],
-)  # fmt: skip
-def test_known_safe(command):
-    assert all(known_safe(part) for part in segments(bash(command)))
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "git status", "./ls", "/tmp/ls", "find . -delete", "find . -exec rm x ';'", "rg --pre sh x", "rg --pre=sh x",
-        "rg -z x", "rg -lz x", "rg --search-zip x", "sed -i s/a/b/ f", "sed -n 1,2w f", "sed -n 1p -i f", "base64 -o f",
-        "base64 --output=f", "base64 --out f", "uniq in out", "ls > f", "ls $(x)", "ls `x`", "ls & ls", "X=1 ls", "(ls)",
-        "ls *", "ls ~", "ls \\\n x", "if ls; then ls; fi", "! ls", "ls &&", "&& ls", "ls ;; ls", "ls | | ls", "'ls", "",
-        "ls # x", "{ ls; }", "ls <f", 'echo "$HOME"', 'echo "`x`"', "ls |& cat", "time ls",
-    ],
-)  # fmt: skip
-def test_not_known_safe(command):
-    assert not all(known_safe(part) for part in segments(bash(command)))
-
-
 def test_a_script_with_arguments_is_not_split():
     assert segments(["bash", "-lc", "ls", "x"]) == (("bash", "-lc", "ls", "x"),)
-    assert not known_safe([])
-    assert not known_safe(["/ls"])
 
 
 @pytest.mark.parametrize(

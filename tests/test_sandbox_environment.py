@@ -49,7 +49,9 @@ def test_what_is_set_survives_the_excludes_and_overrides_come_last():
         "API_KEY": "mine",
         "AWS_REGION": "x",
         "CODEX_THREAD_ID": "T",
+        "CODEX_SESSION_ID": "T",
     }
+    assert environment(policy, BASE, call_id="c")["PAGER"] == "cat"
 
 
 def test_the_policy_reads_from_configuration():

@@ -65,7 +65,7 @@ def test_the_marker_stands_on_a_line_of_its_own_and_nothing_is_torn(text, cap):
     said = kept.captured().text()
     assert "\ufffd" not in said
     if kept.full:
-        marker = f"… {kept.captured().omitted} bytes omitted …"
+        marker = f"... {kept.captured().omitted} bytes omitted ..."
         assert marker in said.splitlines()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from protocol.turns import TurnError
+from workers.instructions import message
 from workers.meter import Meter
 from workers.models.errors import ContextWindowError, ModelError
 from workers.models.events import Completed, RateLimits, Retrying
@@ -120,6 +121,9 @@ class Dialogue:
                         # The clients are behind: leave the rest in the socket, so that TCP holds the model up.
                         await session.link.ready()
             await response.finish_calls()
+            for text in self._scope.news:
+                session.remember(message("developer", text))
+            self._scope.news.clear()
             if response.carried_out:
                 session.pursuit.account()
             if self._meter.waiting:

@@ -132,7 +132,7 @@ def _permissions(settings: ThreadSettings) -> str:
     network = "Network access is enabled." if _network(policy) else "Network access is off."
     asking = {
         "never": "Nobody can be asked for approval: a command that needs more than this is rejected.",
-        "untrusted": "The user is asked before every command that is not known to be harmless.",
+        "untrusted": "The user is asked before every command.",
         "on-request": 'If a command needs more, ask for it with `sandbox_permissions: "require_escalated"` and a justification.',
         "granular": "Some kinds of approval can be asked for; others are declined without asking.",
     }[_approval_word(settings)]

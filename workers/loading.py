@@ -122,8 +122,9 @@ def refuse_unserved(params: wire.ThreadOpening) -> None:
         if getattr(params, name, None):
             field = next(f for f in msgspec.structs.fields(params) if f.name == name)
             raise RpcError(f"{field.encode_name} is not supported by this server")
-    if getattr(params, "project_id", None):
-        raise RpcError(f"project not found: {getattr(params, 'project_id', None)}")
+    project = getattr(params, "project_id", None)
+    if project is not None:
+        raise RpcError(f"project not found: {project}" if project else "projectId must not be empty")
     if params.permissions is not None and params.sandbox is not None:
         raise RpcError("`permissions` cannot be combined with `sandbox`")
 
@@ -159,7 +160,8 @@ def resume_session(
     try:
         history = read_history(writer.path)
         if recovering and history.context is not None:
-            params = msgspec.structs.replace(params, cwd=None, model=None, sandbox=None, approval_policy=None)
+            kept = dict.fromkeys(("cwd", "model", "sandbox", "permissions", "approval_policy"))
+            params = msgspec.structs.replace(params, **kept)
         overrides = with_history(ThreadOverrides.of(params), history)
         settings = resolve(adopt, document, overrides)
         stored = history.meta.model_provider
@@ -203,7 +205,11 @@ def take_settings_and_history(
     context = history.context
     if context is not None:
         session.recorded_model = context.model or None
-        sandbox = sandbox_of(context.sandbox_policy) if explicit.sandbox is None else None
+        sandbox = (
+            sandbox_of(context.sandbox_policy)
+            if explicit.sandbox is None and explicit.permissions is None
+            else None
+        )
         approval = approval_of(context.approval_policy) if explicit.approval_policy is None else None
         mode = context.collaboration_mode
         session.plan_mode = isinstance(mode, dict) and mode.get("mode") == "plan"

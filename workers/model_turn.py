@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from protocol.items import AudioInput, UserInput, UserMessageItem
+from rollouts.entries import TurnOrigin
 from rollouts.ids import new_id
 from workers import compaction
 from workers.approvals import Approvals
@@ -41,8 +42,9 @@ class ModelTurn(TurnRun):
         client_id: str | None = None,
         output_schema: Any = None,
         service_tier: str | None = None,
+        origin: TurnOrigin | None = None,
     ) -> None:
-        super().__init__(session, toolbox, approvals)
+        super().__init__(session, toolbox, approvals, origin)
         self._access = access
         self._steered: list[tuple[list[UserInput], str | None]] = (
             [] if items is None else [(items, client_id)]
@@ -108,7 +110,9 @@ class ModelTurn(TurnRun):
         session = self.session
         if any(isinstance(item, AudioInput) and isinstance(item.file_id, str) for item in items):
             raise BadRequestError(NO_UPLOADED_AUDIO, "badRequest")
-        session.remember(message_of(items, session.settings.cwd), *skill_messages(items, session.settings))
+        settings = session.settings
+        said = message_of(items, settings.cwd, settings.model_info)
+        session.remember(said, *skill_messages(items, settings))
         item = UserMessageItem(id=new_id(), client_id=client_id, content=items)
         session.item_started(self.id, item)
         session.item_completed(self.id, item)

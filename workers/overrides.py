@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from config.models import find_model
+from config.resolve import reviewer_of, tier_of
 from protocol.base import Absent
 from protocol.control import ThreadSettings, ThreadSettingsUpdatedNotification
-from protocol.policy import SandboxMode, policy_of_mode
+from protocol.policy import PROFILE_MODES, policy_of_mode
 from protocol.rpc import RpcError
 from protocol.threads import Environment, PermissionProfile
 from protocol.turns import TurnOverrides
@@ -18,13 +18,8 @@ from workers.session import Session
 
 __all__ = ["override", "tell_settings", "thread_settings"]
 
-PROFILES: dict[str, SandboxMode] = {
-    ":read-only": "read-only",
-    ":workspace": "workspace-write",
-    ":danger-full-access": "danger-full-access",
-}
-TIERS = {None: "default", "fast": "priority"}
-"""Other words for a service tier; null asks for the provider's default."""
+NO_TIER = "default"
+"""The service tier that a null asks for: the provider's own choice."""
 
 
 def override(session: Session, params: TurnOverrides) -> bool:
@@ -38,29 +33,27 @@ def override(session: Session, params: TurnOverrides) -> bool:
     changes: dict[str, Any] = {}
     if params.cwd is not None:
         changes["cwd"] = os.path.normpath(os.path.join(settings.cwd, params.cwd))
-    if params.model is not None:
-        changes["model"] = params.model
     given = {
         "reasoning_effort": params.effort,
         "reasoning_summary": params.summary,
         "personality": params.personality,
         "approval_policy": params.approval_policy,
-        "approvals_reviewer": params.approvals_reviewer,
+        "approvals_reviewer": params.approvals_reviewer and reviewer_of(params.approvals_reviewer),
     }
     changes |= {name: value for name, value in given.items() if value is not None}
     if not isinstance(params.service_tier, Absent):
-        changes["service_tier"] = TIERS.get(params.service_tier, params.service_tier)
+        changes["service_tier"] = tier_of(params.service_tier) or NO_TIER
     changes |= _sandbox(params)
-    mode = params.collaboration_mode
+    mode, model = params.collaboration_mode, params.model
     if mode is not None:
         session.plan_mode = mode.mode == "plan"
         session.mode_instructions = mode.settings.developer_instructions
-        changes["model"] = mode.settings.model
+        model = mode.settings.model
         changes["reasoning_effort"] = mode.settings.reasoning_effort
     if params.disabled_plugin_ids is not None:
         session.disabled_plugins = params.disabled_plugin_ids
-    if changes.get("model", settings.model) != settings.model:
-        changes["model_info"] = find_model(changes["model"])
+    if model is not None and model != settings.model:
+        settings = settings.with_model(model)
     session.settings = msgspec.structs.replace(settings, **changes)
     if thread_settings(session) == before:
         return False
@@ -75,7 +68,7 @@ def _sandbox(params: TurnOverrides) -> dict[str, Any]:
         return {"sandbox": params.sandbox_policy, "permission_profile": None}
     if params.sandbox_policy is not None:
         raise RpcError("`permissions` cannot be combined with `sandboxPolicy`")
-    mode = PROFILES.get(params.permissions)
+    mode = PROFILE_MODES.get(params.permissions)
     if mode is None:
         raise RpcError(f"permission profile `{params.permissions}` not found")
     return {"sandbox": policy_of_mode(mode), "permission_profile": PermissionProfile(id=params.permissions)}

@@ -68,18 +68,19 @@ class ModelAccess:
     @staticmethod
     def request(session: Session, tools: Sequence[Mapping[str, Any]], schema: Any) -> ModelRequest:
         settings = session.settings
-        effort = settings.reasoning_effort or settings.model_info.default_effort
-        summary = settings.reasoning_summary
-        reasoning = None
-        if effort or (summary and summary != "none"):
-            reasoning = Reasoning(effort=effort, summary=summary if summary != "none" else None)
+        info = settings.model_info
+        reasoning = Reasoning(
+            effort=settings.reasoning_effort or info.default_effort,
+            summary=_told(settings.reasoning_summary or info.summary),
+            context=info.reasoning_context,
+        )
         return ModelRequest(
             model=settings.model,
             instructions=session.instructions,
             input=session.model_items(),
             tools=tools,
             parallel_tool_calls=settings.model_info.parallel_tool_calls,
-            reasoning=reasoning,
+            reasoning=reasoning if reasoning != Reasoning() else None,
             verbosity=settings.verbosity,
             output_schema=schema,
             prompt_cache_key=session.id,
@@ -89,3 +90,7 @@ class ModelAccess:
     async def close(self) -> None:
         if self._client is not None:
             await self._client.aclose()
+
+
+def _told(summary: str | None) -> str | None:
+    return None if summary == "none" else summary

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from protocol.items import AgentMessageItem, PlanItem, ReasoningItem, WebSearchItem
@@ -16,7 +17,7 @@ from workers.tools.tool import Call, Refusal, TurnCancelled, TurnScope
 
 __all__ = ["Response"]
 
-ABORTED_CALL = "aborted by user"
+ABORTED = "aborted by user"
 """A call without an output would make the next request invalid."""
 
 
@@ -27,8 +28,11 @@ class Response:
         self._toolbox = toolbox
         self._open: dict[str, AgentMessageItem | ReasoningItem | PlanItem] = {}
         self._plan = PlanSplitter() if session.plan_mode else None
+        self._phases: dict[str, Any] = {}
         self._searches: dict[str, WebSearchItem] = {}
         self._calls: list[Call] = []
+        self._asked: dict[str, float] = {}
+        """When each was made."""
         self.begun = False
         """Whether the model has begun to answer."""
         self.carried_out = False
@@ -52,6 +56,9 @@ class Response:
                 self.begun = True
             case events.TextDelta():
                 self._text(event.item_id, event.delta)
+            case events.MessageStarted() if self._plan is not None:
+                # All of it may be a plan: its item begins with its first word.
+                self._phases[event.item_id] = _phase(event.phase)
             case events.MessageStarted():
                 self._start(AgentMessageItem(id=event.item_id, text="", phase=_phase(event.phase)))
             case events.ReasoningStarted():
@@ -82,6 +89,7 @@ class Response:
             return
         for kind, part in self._plan.feed(delta):
             if kind == "text":
+                self._start(AgentMessageItem(id=item_id, text="", phase=self._phases.get(item_id)))
                 self._notify("item/agentMessage/delta", ItemDelta(**self._ids(item_id), delta=part))
             else:
                 plan = self._plan_item()
@@ -112,20 +120,15 @@ class Response:
         kind = item.get("type")
         identity = str(item.get("id") or "")
         if kind == "message" and item.get("role") == "assistant":
-            self._start(AgentMessageItem(id=identity, text="", phase=_phase(item.get("phase"))))
-            message = self._open.pop(identity)
-            assert isinstance(message, AgentMessageItem)
-            message.text = "".join(part.get("text", "") for part in item.get("content", ()))
-            message.phase = _phase(item.get("phase"))
+            text = "".join(part.get("text", "") for part in item.get("content", ()))
             if self._plan is not None:
-                message.text, proposed = split_plan(message.text)
-                if proposed:
-                    plan = self._plan_item()
-                    plan.text = proposed
-                    session.item_completed(turn_id, plan)
-                    del self._open[plan.id]
-                self._plan = PlanSplitter()
-            session.item_completed(turn_id, message)
+                text = self._without_plan(text)
+            if text or self._plan is None:
+                self._start(AgentMessageItem(id=identity, text="", phase=_phase(item.get("phase"))))
+                message = self._open.pop(identity)
+                assert isinstance(message, AgentMessageItem)
+                message.text, message.phase = text, _phase(item.get("phase"))
+                session.item_completed(turn_id, message)
             session.remember(item)
         elif kind == "reasoning":
             self._start(ReasoningItem(id=identity))
@@ -143,6 +146,17 @@ class Response:
             session.remember(item)
         else:
             session.remember(item)
+
+    def _without_plan(self, text: str) -> str:
+        """A message has been said: its plan becomes an item, the rest is given back."""
+        text, proposed = split_plan(text)
+        if proposed:
+            plan = self._plan_item()
+            plan.text = proposed
+            self._session.item_completed(self._scope.turn_id, plan)
+            del self._open[plan.id]
+        self._plan = PlanSplitter()
+        return text
 
     def _search_started(self, identity: str, stored: Any) -> WebSearchItem:
         action = web_action_of(stored) or {"type": "other"}
@@ -169,6 +183,7 @@ class Response:
             namespace=item.get("namespace"),
         )
         self._calls.append(call)
+        self._asked[call.id] = time.monotonic()
         self._queue.put_nowait(call)
         if self._runner is None:
             self._runner = asyncio.ensure_future(self._run_calls())
@@ -205,11 +220,17 @@ class Response:
             runner.cancel()  # does nothing if it is done
             await asyncio.wait((runner,))
         for call in self._calls[self._answered :]:
-            self._answer(call, ABORTED_CALL)
+            self._answer(call, _aborted(call, time.monotonic() - self._asked[call.id]))
         if runner is not None and not runner.cancelled():
             error = runner.exception()
             if error is not None and not isinstance(error, TurnCancelled):
                 raise error
+
+
+def _aborted(call: Call, seconds: float) -> str:
+    if call.custom:
+        return f"{ABORTED} after {max(seconds, 0.1):.1f}s"
+    return f"Wall time: {seconds:.1f} seconds\n{ABORTED}"
 
 
 def _phase(phase: Any) -> Any:

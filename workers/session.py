@@ -28,6 +28,7 @@ from protocol.session import PROTOCOL_VERSION
 from protocol.threads import HistoryMode
 from protocol.turns import CollaborationMode, ModeSettings, Turn
 from rollouts.entries import ItemEntry, response_item, turn_settings
+from rollouts.kept import lasting
 from rollouts.layout import Home
 from rollouts.lines import Entry
 from rollouts.notes import Note
@@ -154,12 +155,13 @@ class Session:
         item.completed_at_ms = now_ms()
         if item.started_at_ms is None:
             item.started_at_ms = item.completed_at_ms
+        kept = lasting(item)
         if stored:
-            self.store([ItemEntry(turn_id, item)])
+            self.store([ItemEntry(turn_id, kept)])
         for turn in reversed(self.turns):
             if turn.id == turn_id:
                 # Not always the last one: a command may end long after its turn.
-                turn.items.append(item)
+                turn.items.append(kept)
                 break
         self.notify(
             "item/completed",

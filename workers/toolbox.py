@@ -29,11 +29,12 @@ class Toolbox:
     def __init__(self) -> None:
         self.terminals = Terminals()
         workspace = Workspace()
-        self._exec = ExecCommand(self.terminals, workspace)
+        patches = ApplyPatch(workspace)
+        self._exec = ExecCommand(self.terminals, workspace, patches)
         tools: tuple[Tool, ...] = (
             self._exec,
             WriteStdin(self.terminals),
-            ApplyPatch(workspace),
+            patches,
             UpdatePlan(),
             ViewImage(),
             RequestUserInput(),

@@ -11,7 +11,7 @@ from typing import ClassVar
 from protocol.notifications import TurnNotice, Warned
 from protocol.threads import ActiveStatus
 from protocol.turns import Turn, TurnError
-from rollouts.entries import task_started
+from rollouts.entries import TurnOrigin, task_started
 from rollouts.ids import new_id
 from workers.approvals import Approvals
 from workers.models.errors import ModelError
@@ -35,8 +35,11 @@ class TurnRun(ABC):
     worked = False
     """Whether the model has called a tool."""
 
-    def __init__(self, session: Session, toolbox: Toolbox, approvals: Approvals) -> None:
+    def __init__(
+        self, session: Session, toolbox: Toolbox, approvals: Approvals, origin: TurnOrigin | None = None
+    ) -> None:
         self.id = new_id()
+        self.origin = origin or TurnOrigin(trigger=self.trigger)
         self.session = session
         self.toolbox = toolbox
         self.approvals = approvals
@@ -44,7 +47,7 @@ class TurnRun(ABC):
         self._interrupting = False
         self._reason = "interrupted"
         self._on_interrupted: list[Callable[[], None]] = []
-        self.turn = Turn(id=self.id, root_turn_id=self.id, status="inProgress")
+        self.turn = Turn(id=self.id, root_turn_id=self.origin.root or self.id, status="inProgress")
         """As clients see it now, with full items."""
         self.end = TurnEnd(session, self.turn, now_ms())
         self.scope = TurnScope(session, approvals, self.id, TurnDiff(session.settings.cwd))
@@ -130,7 +133,7 @@ class TurnRun(ABC):
                     started_at=turn.started_at,
                     context_window=session.settings.model_info.usable_window,
                     mode="plan" if session.plan_mode else "default",
-                    trigger=self.trigger,
+                    origin=self.origin,
                 ),
                 *session.stored_settings(self.id),
             ]

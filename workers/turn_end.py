@@ -108,7 +108,7 @@ class TurnEnd:
             ]
         )
         answer()
-        session.tell_unread(turn.id)
+        # Nothing to read: who interrupted it was there.
         session.set_status(IdleStatus())
         self._say_completed(bare(turn))
 

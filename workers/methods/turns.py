@@ -9,10 +9,11 @@ import msgspec
 from protocol import rpc
 from protocol.items import ImageInput, TextInput, UserInput
 from protocol.turns import Turn, TurnError, TurnInterruptResponse, TurnStartResponse, TurnSteerResponse
+from rollouts.entries import TurnOrigin
 from workers.call import Call
 from workers.model_turn import ModelTurn
 from workers.overrides import override, tell_settings
-from workers.turn import UnsteerableTurn
+from workers.turn import TurnRun, UnsteerableTurn
 
 if TYPE_CHECKING:
     from workers.thread import ThreadService
@@ -35,7 +36,7 @@ async def start(service: ThreadService, call: Call) -> None:
         tell_settings(session)
     if isinstance(running, ModelTurn):
         # As the peer: a turn/start while a turn runs steers it.
-        call.reply(TurnStartResponse(turn=_fresh(running.id)))
+        call.reply(TurnStartResponse(turn=_fresh(running)))
         running.steer(params.input, params.client_user_message_id)
         return
     turn = ModelTurn(
@@ -47,8 +48,11 @@ async def start(service: ThreadService, call: Call) -> None:
         client_id=params.client_user_message_id,
         output_schema=params.output_schema,
         service_tier=params.service_tier_for_turn,
+        origin=TurnOrigin(
+            trigger=params.turn_trigger, parent=params.parent_turn_id, root=params.root_turn_id
+        ),
     )
-    call.accept_turn(session, turn.id, TurnStartResponse(turn=_fresh(turn.id)))
+    call.accept_turn(session, turn.id, TurnStartResponse(turn=_fresh(turn)))
     service.run(turn)
 
 
@@ -78,6 +82,10 @@ async def interrupt(service: ThreadService, call: Call) -> None:
     service.loaded()
     turn = service.turn
     if turn is None or turn.over:
+        if not params.turn_id:
+            # Whatever runs is to end, and nothing does.
+            call.reply(TurnInterruptResponse())
+            return
         raise rpc.RpcError("no active turn to interrupt")
     if params.turn_id and not turn.named(params.turn_id):
         raise rpc.RpcError(f"expected active turn id {params.turn_id} but found {turn.id}")
@@ -85,8 +93,8 @@ async def interrupt(service: ThreadService, call: Call) -> None:
     turn.interrupt(lambda: call.reply(TurnInterruptResponse()))
 
 
-def _fresh(turn_id: str) -> Turn:
-    return Turn(id=turn_id, root_turn_id=turn_id, status="inProgress")
+def _fresh(run: TurnRun) -> Turn:
+    return Turn(id=run.id, root_turn_id=run.turn.root_turn_id, status="inProgress")
 
 
 def _check_input(items: list[UserInput]) -> None:

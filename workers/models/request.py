@@ -37,10 +37,14 @@ class Admission(Protocol):
 
 
 class Reasoning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How much a model shall think (`effort`), and tell of it (`summary`). Names are the provider's."""
+    """How much a model shall think (`effort`), from which thoughts on (`context`), and what of it is told (`summary`).
+
+    Names are the provider's.
+    """
 
     effort: str | None = None
     summary: str | None = None
+    context: str | None = None
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):

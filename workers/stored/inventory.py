@@ -33,6 +33,7 @@ from protocol.inventory import (
     PermissionProfileListResponse,
     PermissionProfileSummary,
 )
+from protocol.policy import PROFILE_MODES
 from protocol.rpc import INTERNAL_ERROR, METHOD_UNSUPPORTED, RpcError
 from workers.stored.configuration import load
 from workers.stored.request import StoredRequest
@@ -49,7 +50,6 @@ __all__ = [
 
 T = TypeVar("T")
 
-PERMISSION_PROFILES = (":read-only", ":workspace", ":danger-full-access")
 COLLABORATION_MODES = (
     CollaborationModeMask(name="Plan", mode="plan", reasoning_effort="medium"),
     CollaborationModeMask(name="Default", mode="default"),
@@ -66,7 +66,7 @@ def list_features(request: StoredRequest) -> Wire:
 
 def list_permission_profiles(request: StoredRequest) -> Wire:
     params = request.params(PermissionProfileListParams)
-    profiles = [PermissionProfileSummary(id=name) for name in PERMISSION_PROFILES]
+    profiles = [PermissionProfileSummary(id=name) for name in PROFILE_MODES]
     shown, after = _page(profiles, params.cursor, params.limit, "permission profiles")
     return PermissionProfileListResponse(data=shown, next_cursor=after)
 

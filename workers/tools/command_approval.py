@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
 
 from protocol.items import CommandExecutionItem
 from protocol.notifications import (
     AcceptWithAmendment,
     Amendment,
     CommandApprovalParams,
-    CommandApprovalResponse,
     CommandDecision,
     ConfigWarning,
     Warned,
@@ -24,6 +26,42 @@ from workers.tools.tool import ToolRefused, TurnCancelled, TurnScope
 __all__ = ["CommandApproval"]
 
 BROKEN_RULES = "Error parsing rules; custom rules not applied."
+PREFIX_ALLOWED = "The user allowed for good: commands that begin with\n- {}"
+"""What the model is told, so that it need not ask for them again."""
+
+
+class NetworkRule(msgspec.Struct, kw_only=True):
+    host: str
+    action: Literal["allow", "deny"]
+
+
+class NetworkAmendment(msgspec.Struct, kw_only=True):
+    network_policy_amendment: NetworkRule
+
+
+class Amended(msgspec.Struct, kw_only=True):
+    """One of the two. A rule for a host counts for this command alone: there is no proxy to give it to."""
+
+    acceptWithExecpolicyAmendment: Amendment | None = None
+    applyNetworkPolicyAmendment: NetworkAmendment | None = None
+
+    def __post_init__(self) -> None:
+        if (self.acceptWithExecpolicyAmendment is None) == (self.applyNetworkPolicyAmendment is None):
+            raise ValueError("one amendment is wanted")
+
+    @property
+    def denies(self) -> bool:
+        network = self.applyNetworkPolicyAmendment
+        return network is not None and network.network_policy_amendment.action == "deny"
+
+
+Verdict = Literal["accept", "acceptForSession", "decline", "cancel"] | Amended
+
+
+class _Answer(msgspec.Struct, kw_only=True):
+    """`CommandApprovalResponse` with all that may be decided; its own type is what is offered here."""
+
+    decision: Verdict
 
 
 class CommandApproval:
@@ -120,29 +158,27 @@ class CommandApproval:
         return params
 
     @staticmethod
-    async def _put(
-        scope: TurnScope, item: CommandExecutionItem, params: CommandApprovalParams
-    ) -> CommandDecision:
+    async def _put(scope: TurnScope, item: CommandExecutionItem, params: CommandApprovalParams) -> Verdict:
         try:
-            answer = await scope.approvals.ask(
-                "item/commandExecution/requestApproval", params, CommandApprovalResponse
-            )
+            answer = await scope.approvals.ask("item/commandExecution/requestApproval", params, _Answer)
         except Unanswerable:
             item.status = "failed"
             scope.session.item_completed(scope.turn_id, item)
             scope.approvals.resume()
             raise ToolRefused(tool_output.exec_rejected(tool_output.APPROVAL_FAILED)) from None
-        return answer.decision
+        decision = answer.decision
+        return "decline" if isinstance(decision, Amended) and decision.denies else decision
 
-    def _learn(self, scope: TurnScope, verdict: CommandDecision, key: str) -> None:
+    def _learn(self, scope: TurnScope, verdict: Verdict, key: str) -> None:
         """Remember an acceptance as it was meant: for this command, or for all that begin so, for good."""
         if verdict == "acceptForSession":
             scope.approvals.granted.add(key)
-        elif isinstance(verdict, AcceptWithAmendment):
+        elif isinstance(verdict, Amended) and verdict.acceptWithExecpolicyAmendment is not None:
             prefix = tuple(verdict.acceptWithExecpolicyAmendment.execpolicy_amendment)
             if not prefix:
                 return
             self._accepted.append(Rule(prefix))
+            scope.news.append(PREFIX_ALLOWED.format(msgspec.json.encode(prefix).decode()))
             try:
                 remember(scope.session.home, prefix)
             except OSError as error:

@@ -15,7 +15,7 @@ from protocol.notifications import (
     FileChangeApprovalResponse,
     TurnDiffUpdated,
 )
-from protocol.policy import DangerFullAccess, ExternalSandbox
+from protocol.policy import DangerFullAccess, ExternalSandbox, ReadOnly
 from sandbox_backends import view
 from sandbox_backends.errors import SandboxError
 from sandbox_backends.plan import Ids
@@ -76,20 +76,27 @@ class ApplyPatch:
 
     async def call(self, scope: TurnScope, call: Call) -> str:
         text = call.arguments if call.custom else arguments_of(call, PatchArguments).input
+        return await self.apply(scope, call.id, text, scope.session.settings.cwd)
+
+    async def apply(self, scope: TurnScope, call_id: str, text: str, cwd: str) -> str:
+        """Verify, ask where the policy wants that, and write; `cwd` is what the patch's paths are meant from.
+
+        Raises:
+            ToolRefused, TurnCancelled
+        """
         session = scope.session
-        cwd = session.settings.cwd
         try:
             verified = patch.verify(patch.parse(text), cwd)
         except patch.PatchError as error:
             raise ToolRefused(patch.failure(error)) from None
-        item = FileChangeItem(id=call.id, changes=patch.wire_changes(verified), status="inProgress")
+        item = FileChangeItem(id=call_id, changes=patch.wire_changes(verified), status="inProgress")
         paths = patch.touched(verified)
         confined = not isinstance(session.settings.sandbox, DangerFullAccess | ExternalSandbox)
         allowed = not confined or self._writable(scope, paths)
         if not allowed and session.settings.approval_policy == "never":
-            raise ToolRefused(
-                "patch rejected: writing outside of the project; rejected by user approval settings"
-            )
+            read_only = isinstance(session.settings.sandbox, ReadOnly)
+            where = "is blocked by read-only sandbox" if read_only else "outside of the project"
+            raise ToolRefused(f"patch rejected: writing {where}; rejected by user approval settings")
         session.item_started(scope.turn_id, item)
         if not allowed and not scope.approvals.granted.issuperset(paths):
             await self._ask(scope, item, paths)
@@ -137,7 +144,7 @@ class ApplyPatch:
             )
         except Unanswerable:
             approvals.resume()
-            item.status = "failed"
+            item.status = "declined"
             session.item_completed(scope.turn_id, item)
             raise ToolRefused(tool_output.APPROVAL_FAILED) from None
         approvals.resume()

@@ -6,7 +6,7 @@ import base64
 import os
 import stat
 
-__all__ = ["MAX_IMAGE_BYTES", "ImageError", "data_url", "media_type"]
+__all__ = ["MAX_IMAGE_BYTES", "ImageError", "UnreadableImage", "data_url", "media_type"]
 
 MAX_IMAGE_BYTES = 20 * 1024 * 1024
 """Before base64, which adds a third. Model servers refuse larger images, and the text stays in the conversation."""
@@ -14,6 +14,14 @@ MAX_IMAGE_BYTES = 20 * 1024 * 1024
 
 class ImageError(Exception):
     """A file cannot be shown to the model. The text is meant for the model."""
+
+
+class UnreadableImage(ImageError):
+    """There is no such file, or it cannot be opened. `cause` is what the system says."""
+
+    def __init__(self, path: str, error: OSError) -> None:
+        self.cause = f"{error.strerror} (os error {error.errno})"
+        super().__init__(f"unable to locate image at `{path}`: {self.cause}")
 
 
 def media_type(data: bytes) -> str | None:
@@ -39,9 +47,7 @@ def data_url(path: str) -> str:
         with open(path, "rb") as file:
             data = file.read(MAX_IMAGE_BYTES + 1)
     except OSError as error:
-        raise ImageError(
-            f"unable to locate image at `{path}`: {error.strerror} (os error {error.errno})"
-        ) from None
+        raise UnreadableImage(path, error) from None
     except ValueError:
         raise ImageError("unable to locate image: the path has a NUL character") from None
     if len(data) > MAX_IMAGE_BYTES:

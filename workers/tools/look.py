@@ -46,4 +46,6 @@ class ViewImage:
         item = ImageViewItem(id=call.id, path=path)
         scope.session.item_started(scope.turn_id, item)
         scope.session.item_completed(scope.turn_id, item)
-        return [{"type": "input_image", "image_url": url, "detail": "high"}]
+        picture = {"type": "input_image", "image_url": url}
+        detail = scope.session.settings.model_info.image_detail
+        return [picture | {"detail": detail} if detail else picture]

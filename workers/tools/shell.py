@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from config.resolve import ThreadSettings
+from protocol.constraints import UnsignedSize
 from protocol.items import CommandExecutionItem
 from protocol.notifications import TerminalInteraction, Warned
 from sandbox_backends import identity
-from sandbox_backends.decision import Ask, Forbid, approval_key, decide, escalation
+from sandbox_backends.decision import NEVER_ESCALATES, Ask, Forbid, approval_key, decide, escalation
 from sandbox_backends.env import ShellEnvironmentPolicy, environment
 from sandbox_backends.errors import SandboxError
 from sandbox_backends.landlock import Landlock
@@ -26,6 +28,8 @@ from workers.permissions import Asked, Permissions, asked_permissions
 from workers.tools import tool_output
 from workers.tools.command_actions import actions_of, display
 from workers.tools.command_approval import CommandApproval
+from workers.tools.edit import ApplyPatch
+from workers.tools.patch_in_script import ScriptedPatch, patch_in_script
 from workers.tools.permissions import SCHEMA as PERMISSIONS_SCHEMA
 from workers.tools.terminal import MAX_TERMINALS, OUTPUT_CAP, Terminal, Terminals, yield_output
 from workers.tools.tool import Call, ToolRefused, TurnScope, arguments_of
@@ -55,7 +59,7 @@ class ExecArguments(msgspec.Struct):
     shell: str | None = None
     login: bool = True
     tty: bool = False
-    yield_time_ms: int | None = None
+    yield_time_ms: UnsignedSize | None = None
     timeout_ms: Annotated[int, msgspec.Meta(ge=1)] | None = None
     max_output_tokens: int | None = None
     sandbox_permissions: Literal["use_default", "with_additional_permissions", "require_escalated"] = (
@@ -69,16 +73,17 @@ class ExecArguments(msgspec.Struct):
 class StdinArguments(msgspec.Struct):
     session_id: int
     chars: str = ""
-    yield_time_ms: int | None = None
+    yield_time_ms: UnsignedSize | None = None
     max_output_tokens: int | None = None
 
 
 class ExecCommand:
     name = "exec_command"
 
-    def __init__(self, terminals: Terminals, workspace: Workspace) -> None:
+    def __init__(self, terminals: Terminals, workspace: Workspace, patches: ApplyPatch) -> None:
         self._terminals = terminals
         self._workspace = workspace
+        self._patches = patches
         self._approval = CommandApproval()
         self._warned = False
 
@@ -129,6 +134,8 @@ class ExecCommand:
         shell = arguments.shell or "/bin/bash"
         argv = [shell, "-lc" if arguments.login else "-c", arguments.cmd]
         cwd = os.path.normpath(os.path.join(settings.cwd, arguments.workdir or ""))
+        if (written := patch_in_script(arguments.cmd, cwd)) is not None:
+            return await self._patch(scope, call, written)
         further = _further(arguments, settings)
         # What was granted already need not be asked for.
         extra = further is not None and not scope.permissions.cover(further)
@@ -149,7 +156,8 @@ class ExecCommand:
             reason=arguments.justification,
         )
         if isinstance(decision, Forbid):
-            raise ToolRefused(decision.reason if extra else tool_output.exec_rejected(decision.reason))
+            unwrapped = extra or decision.reason == NEVER_ESCALATES
+            raise ToolRefused(decision.reason if unwrapped else tool_output.exec_rejected(decision.reason))
         if extra and isinstance(decision, Ask):
             decision = msgspec.structs.replace(decision, sandboxed=True)
         if self._terminals.full:
@@ -169,6 +177,12 @@ class ExecCommand:
         if run.held is None:
             return answer
         return await self._escalate(run, answer)
+
+    async def _patch(self, scope: TurnScope, call: Call, written: ScriptedPatch) -> str:
+        """The command is a patch and nothing else: there is no such program, and it is judged as a patch is."""
+        began = time.monotonic()
+        output = await self._patches.apply(scope, call.id, written.text, written.cwd)
+        return f"{tool_output.mcp_header(time.monotonic() - began)}\n{output}"
 
     async def _escalate(self, run: _Run, answer: str) -> str:
         """The sandbox stopped it, and its item is still open: once more without, if that is wanted."""
@@ -193,7 +207,7 @@ class ExecCommand:
         session, arguments = run.scope.session, run.arguments
         settings = session.settings
         policy = ShellEnvironmentPolicy(**msgspec.structs.asdict(settings.shell_environment))
-        env = environment(policy, os.environ, thread_id=session.id)
+        env = environment(policy, os.environ, thread_id=session.id, call_id=run.item.id)
         confinement = run.scope.confinement(run.further)
         pins: tuple[Pin, ...] = ()
         if sandboxed:
@@ -234,10 +248,11 @@ class ExecCommand:
                 prepared, terminal.output, lambda pid: identity.record(session.processes, pid)
             )
         except SandboxError as error:
-            if item.started_at_ms is not None:
-                item.status = "failed"
-                item.aggregated_output = str(error)
-                session.item_completed(scope.turn_id, item)
+            if item.started_at_ms is None:
+                item.source = "unifiedExecStartup"
+                session.item_started(scope.turn_id, item)
+            item.status, item.exit_code, item.aggregated_output = "failed", -1, str(error)
+            session.item_completed(scope.turn_id, item)
             raise ToolRefused(f"exec_command failed: {error}") from None
         terminal.holds = prepared.escalation.on_denial != "report"
         self._terminals.watch(terminal)
@@ -324,13 +339,13 @@ class WriteStdin:
                 raise ToolRefused(
                     f"write_stdin failed: {error}; start it with tty=true to write to it"
                 ) from None
-            terminal.interaction = TerminalInteraction(
-                thread_id=scope.session.id,
-                turn_id=scope.turn_id,
-                item_id=terminal.item.id,
-                process_id=str(terminal.number),
-                stdin=arguments.chars,
-            )
+        terminal.interaction = TerminalInteraction(
+            thread_id=scope.session.id,
+            turn_id=scope.turn_id,
+            item_id=terminal.item.id,
+            process_id=str(terminal.number),
+            stdin=arguments.chars,
+        )
         try:
             return await yield_output(
                 terminal, arguments.yield_time_ms or DEFAULT_STDIN_YIELD_MS, arguments.max_output_tokens

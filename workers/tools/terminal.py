@@ -28,6 +28,8 @@ MAX_DELTAS = 10_000
 """A flood is cut off here; the item's aggregated output keeps both ends."""
 OUTPUT_CAP = 1024 * 1024
 SESSION_NUMBERS = range(1000, 100_000)
+KILLED = -1
+"""Exit code of a command that was ended because nobody has a use for it."""
 MAX_TERMINALS = 64
 """Live sessions a thread may hold; more are refused with a word to the model."""
 
@@ -120,8 +122,8 @@ class Terminal:
             return
         item = self.item
         item.status = "completed" if result.exit_code == 0 else "failed"
-        item.exit_code = result.exit_code
-        item.aggregated_output = result.output.text()
+        item.exit_code = KILLED if self.forsaken and result.ended else result.exit_code
+        item.aggregated_output = result.output.text() or None
         item.duration_ms = result.duration_ms
         self.scope.session.item_completed(self.scope.turn_id, item)
 
@@ -212,22 +214,23 @@ async def yield_output(terminal: Terminal, wait_ms: int | None, tokens: int | No
     await asyncio.wait((terminal.finished,), timeout=seconds)
     wall = time.monotonic() - began
     captured = terminal.take_unread()
-    limit = DEFAULT_OUTPUT_TOKENS if tokens is None else tokens
-    if not terminal.finished.done():
-        return tool_output.exec_result(
-            captured.text(),
-            chunk_id=_chunk_id(),
-            wall_seconds=wall,
-            session_id=terminal.number,
-            max_tokens=limit,
-        )
-    result = terminal.finished.result()
-    if result.setup_failed is not None:
-        raise ToolRefused(
-            f"exec_command failed: {result.setup_failed.reason} {result.setup_failed.remedy}".rstrip()
-        )
+    code = None
+    if terminal.finished.done():
+        result = terminal.finished.result()
+        if result.setup_failed is not None:
+            raise ToolRefused(
+                f"exec_command failed: {result.setup_failed.reason} {result.setup_failed.remedy}".rstrip()
+            )
+        code = result.exit_code
     return tool_output.exec_result(
-        captured.text(), chunk_id=_chunk_id(), wall_seconds=wall, exit_code=result.exit_code, max_tokens=limit
+        captured.text(marked=False),
+        chunk_id=_chunk_id(),
+        wall_seconds=wall,
+        exit_code=code,
+        session_id=terminal.number if code is None else None,
+        max_tokens=DEFAULT_OUTPUT_TOKENS if tokens is None else tokens,
+        omitted_bytes=captured.omitted,
+        size=captured.total,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
+from protocol.refusal import explain
 from workers.permissions import Confinement, Permissions
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class TurnScope:
         self.turn_id = turn_id
         self.diff = diff
         self._granted = Permissions()
+        self.news: list[str] = []
+        """What the model is to be told before it answers again."""
 
     @property
     def permissions(self) -> Permissions:
@@ -91,5 +94,8 @@ def arguments_of(call: Call, kind: type[T]) -> T:
     """The arguments of a function call; wrong ones are explained to the model."""
     try:
         return msgspec.json.decode(call.arguments, type=kind)
-    except msgspec.MsgspecError as error:
+    except msgspec.ValidationError as error:
+        reason = explain(error, call.arguments, kind)
+        raise ToolRefused(f"failed to parse function arguments: {reason}") from None
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ToolRefused(f"failed to parse function arguments: {error}") from None

@@ -7,7 +7,6 @@ import json
 __all__ = [
     "APPROVAL_FAILED",
     "DEFAULT_MAX_TOKENS",
-    "NEVER_ESCALATES",
     "PATCH_DECLINED",
     "PLAN_UPDATED",
     "REJECTED_BY_USER",
@@ -31,7 +30,6 @@ REJECTED_BY_USER = "rejected by user"
 APPROVAL_FAILED = "approval request failed"
 PATCH_DECLINED = "patch rejected by user"
 PLAN_UPDATED = "Plan updated"
-NEVER_ESCALATES = "approval policy is Never; reject command — you cannot ask for escalated permissions if the approval policy is Never"
 
 
 def token_count(size: int) -> int:
@@ -75,11 +73,12 @@ def exec_result(
     session_id: int | None = None,
     max_tokens: int = DEFAULT_MAX_TOKENS,
     omitted_bytes: int = 0,
+    size: int | None = None,
 ) -> str:
     """What `exec_command` and `write_stdin` give back.
 
     `chunk_id` is six hex digits. Exactly one of `exit_code` (the process ended) and `session_id` (it runs on) is
-    given. `omitted_bytes` as for `truncated`.
+    given. `omitted_bytes` as for `truncated`; `size`: of what was printed, where `output` stands for other bytes.
     """
     if (exit_code is None) == (session_id is None):
         raise ValueError("a process has either ended or a session")
@@ -88,7 +87,7 @@ def exec_result(
         if exit_code is None
         else f"Process exited with code {exit_code}"
     )
-    tokens = token_count(len(output.encode(errors="replace")) + omitted_bytes)
+    tokens = token_count(len(output.encode(errors="replace")) + omitted_bytes if size is None else size)
     return (
         f"Chunk ID: {chunk_id}\nWall time: {wall_seconds:.4f} seconds\n{state}\n"
         f"Original token count: {tokens}\nOutput:\n{truncated(output, max_tokens, omitted_bytes)}"
@@ -121,5 +120,5 @@ def unknown_process(session_id: int) -> str:
 
 
 def mcp_header(wall_seconds: float) -> str:
-    """The first text part of an MCP tool's result; the tool's own content follows."""
+    """What stands before the result of a tool that is no command of its own: an MCP tool, a patch in a script."""
     return f"Wall time: {wall_seconds:.4f} seconds\nOutput:"
