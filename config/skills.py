@@ -8,7 +8,9 @@ with a dot are passed over; links are followed, and a file that is reached twice
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -16,7 +18,7 @@ from config.project_docs import folders_to_root
 from config.skill_file import Skill, SkillFileError, read_skill
 from protocol.skills import SkillErrorInfo, SkillScope
 
-__all__ = ["SkillSwitch", "Skills", "find_skills"]
+__all__ = ["SkillSwitch", "Skills", "find_skills", "newest_change", "skill_folders"]
 
 SKILL_FILE = "SKILL.md"
 ADMIN_ROOT = "/etc/codex/skills"
@@ -41,10 +43,16 @@ class SkillSwitch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Skills(msgspec.Struct, frozen=True, kw_only=True):
-    """By scope, then by name. `problems`: files that look like skills and are none."""
+    """By scope, then by name. `problems`: files that look like skills and are none. The rest is what it was made from."""
 
     found: tuple[Skill, ...] = ()
     problems: tuple[SkillErrorInfo, ...] = ()
+    roots: tuple[str, ...] = ()
+    """The folders that were looked through, of those that can hold skills the ones that are there."""
+    read_at: float = 0.0
+    """When, in unix seconds: what is newer may be missing. 0 if there was nothing to read."""
+    switches: tuple[SkillSwitch, ...] = ()
+    root_markers: tuple[str, ...] = ()
 
     def offered(self) -> list[Skill]:
         """Those the model is told of by itself."""
@@ -69,9 +77,13 @@ def find_skills(
     root_markers: Sequence[str] = (".git",),
 ) -> Skills:
     """All skills for a thread in `cwd` (absolute, need not exist). Reads the disk: not for an event loop."""
+    read_at = time.time()
     found: dict[str, Skill] = {}
     problems: dict[str, SkillErrorInfo] = {}
+    roots: list[str] = []
     for scope, root in _roots(home, cwd, environ, root_markers):
+        if os.path.isdir(root):
+            roots.append(root)
         for path in _files(root, links=scope != "system"):
             real = os.path.realpath(path)
             if real in found or real in problems:
@@ -86,7 +98,29 @@ def find_skills(
         found.values(),
         key=lambda skill: (_ORDER.index(skill.metadata.scope), skill.metadata.name, skill.metadata.path),
     )
-    return Skills(found=tuple(skills), problems=tuple(problems[path] for path in sorted(problems)))
+    return Skills(
+        found=tuple(skills),
+        problems=tuple(problems[path] for path in sorted(problems)),
+        roots=tuple(roots),
+        read_at=read_at if roots else 0.0,
+        switches=tuple(switches),
+        root_markers=tuple(root_markers),
+    )
+
+
+def newest_change(folders: Iterable[str]) -> float:
+    """When something in these folders changed last, in unix seconds. Reads the disk."""
+    times = [0.0]
+    for folder in folders:
+        for path in (folder, os.path.join(folder, SKILL_FILE)):
+            with suppress(OSError):
+                times.append(os.stat(path).st_ctime)
+    return max(times)
+
+
+def skill_folders(root: str) -> Iterator[str]:
+    """The folders in which a change may change the skills below a root, the nearest first. Reads the disk."""
+    return (folder for folder, _ in _walk(root, links=True))
 
 
 def _roots(
@@ -103,14 +137,20 @@ def _roots(
 
 def _files(root: str, *, links: bool) -> Iterator[str]:
     """The SKILL.md files below `root`, the nearest first."""
+    for _, entries in _walk(root, links=links):
+        yield from (entry.path for entry in entries if entry.name == SKILL_FILE and entry.is_file())
+
+
+def _walk(root: str, *, links: bool) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
+    """The folders that are looked through and what is in them, the nearest first."""
     level, seen = [root], {os.path.realpath(root)}
     for _ in range(MAX_DEPTH + 1):
         below: list[str] = []
         for folder in level:
-            for entry in _entries(folder):
-                if entry.name == SKILL_FILE and entry.is_file():
-                    yield entry.path
-                elif not entry.name.startswith(".") and entry.is_dir(follow_symlinks=links):
+            entries = _entries(folder)
+            yield folder, entries
+            for entry in entries:
+                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=links):
                     real = os.path.realpath(entry.path)
                     if real not in seen and len(seen) < MAX_FOLDERS:
                         seen.add(real)

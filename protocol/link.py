@@ -23,6 +23,7 @@ __all__ = [
     "HEAD",
     "HIBERNATED",
     "RECORD",
+    "WATCH_SKILLS",
     "Adopt",
     "Command",
     "Frame",
@@ -37,6 +38,8 @@ HEAD = struct.Struct("<BQ")
 RECORD = struct.Struct("<BQI")
 
 
+WATCH_SKILLS = "skills/watch"
+"""What the front asks of a host worker of its own: `{"roots": [...]}`. No client can ask for it."""
 HIBERNATED = 74
 """The exit code of a worker that ended because it had nothing to do, on a SLEEP."""
 
@@ -60,6 +63,7 @@ class Frame(IntEnum):
     SLEEP = (
         23  # [0] store everything and end with `HIBERNATED`, if nothing would be lost; else nothing happens
     )
+    SKILLS = 25  # [0] files of skills have changed
     HOLD = 24  # [1: begin no turns by yourself from now on; 0: do] for the time of a drain or a replacement
 
 

@@ -439,6 +439,7 @@ _NOTIFICATIONS = (
     Notification("turn/completed", _n.TurnNotice),
     Notification("turn/diff/updated", _n.TurnDiffUpdated),
     Notification("turn/plan/updated", _n.TurnPlanUpdated),
+    Notification("skills/changed", skills.SkillsChangedNotification),
     Notification("item/started", _n.ItemStarted),
     Notification("item/completed", _n.ItemCompleted),
     Notification("item/agentMessage/delta", _n.ItemDelta),

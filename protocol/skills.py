@@ -13,6 +13,7 @@ __all__ = [
     "SkillMetadata",
     "SkillScope",
     "SkillToolDependency",
+    "SkillsChangedNotification",
     "SkillsListEntry",
     "SkillsListParams",
     "SkillsListResponse",
@@ -85,3 +86,7 @@ class SkillsListResponse(Wire, kw_only=True):
     """One entry for each folder asked for, in that order."""
 
     data: list[SkillsListEntry]
+
+
+class SkillsChangedNotification(Wire, kw_only=True):
+    """Files of skills have changed: `skills/list` may say something else now."""

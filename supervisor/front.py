@@ -40,6 +40,7 @@ from supervisor.nursery import Nursery
 from supervisor.offered_models import OfferedModels
 from supervisor.requests import Requests
 from supervisor.runtime import RuntimeDirectory
+from supervisor.skill_watch import SkillWatch
 from supervisor.stalls import Stalls
 from supervisor.supervision import Supervisor
 from supervisor.v1.adapter import Adapter
@@ -105,6 +106,8 @@ class Front:
         self.connections: set[Connection] = set()
         self.stalls = Stalls(self.connections, settings.client_stall_s, self.journal)
         idle = IdleThreads(self, settings.idle_unload_s)
+        self.skills = SkillWatch(self.hosts, self.hub, self.supervisor, self.connections)
+        self.supervisor.relay.skills_found = self.skills.heed
         self._watches = (self.watchdog, self.hibernation, self.limits, self.lag, self.stalls, idle)
         self.lanes = Lanes()
         self._adapters: dict[Connection, Adapter] = {}

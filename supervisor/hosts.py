@@ -15,20 +15,19 @@ import itertools
 import logging
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 
 from protocol import rpc
+from protocol.base import Wire
 from protocol.link import Adopt, Command, Frame, Record, TornRecord, records
 from protocol.notifications import Warned
 from supervisor import refusals
 from supervisor.hub import Hub
 from supervisor.launcher import Exit, Handle, LaunchError
 from supervisor.nursery import Nursery
-
-if TYPE_CHECKING:
-    from supervisor.connection import Connection
+from supervisor.outbox import Done
 
 __all__ = ["Hosts"]
 
@@ -45,6 +44,21 @@ SHORT_COMMAND_S = 1.0
 _encode = msgspec.json.Encoder().encode
 
 
+class HostClient(Protocol):
+    """Whose host worker it is: a connection, or what stands in its place."""
+
+    @property
+    def outbox(self) -> HostOutbox: ...
+
+    def pass_on(self, lane: str, lines: bytes, done: Done | None = None, owed: int = 0) -> None: ...
+
+    def notify(self, method: str, params: Wire, lane: str = "") -> None: ...
+
+
+class HostOutbox(Protocol):
+    def push(self, lane: str, line: bytes, done: Done | None = None, owed: int = 0) -> None: ...
+
+
 class _Pending(msgspec.Struct):
     command: Command
     since: float
@@ -55,7 +69,7 @@ class _Host:
 
     handle: Handle
 
-    def __init__(self, hosts: Hosts, connection: Connection) -> None:
+    def __init__(self, hosts: Hosts, connection: HostClient) -> None:
         self.connection = connection
         self.pending: dict[int, _Pending] = {}
         self.employed = False
@@ -162,11 +176,11 @@ class Hosts:
         self.hub = hub
         self.adopt = adopt
         self._nursery = nursery
-        self._hosts: dict[Connection, _Host] = {}
+        self._hosts: dict[HostClient, _Host] = {}
         self._keys = itertools.count(1)
         self._closed = False
 
-    def busy(self, connection: Connection | None) -> bool:
+    def busy(self, connection: HostClient | None) -> bool:
         """Whether this client, or any, waits for an answer that will come soon."""
         now = time.monotonic()
         return any(
@@ -176,7 +190,7 @@ class Hosts:
             for pending in host.pending.values()
         )
 
-    def ask(self, command: Command, connection: Connection) -> None:
+    def ask(self, command: Command, connection: HostClient) -> None:
         """Pass a client's request on.
 
         Raises:
@@ -196,7 +210,7 @@ class Hosts:
         if self._hosts.get(host.connection) is host:
             del self._hosts[host.connection]
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: HostClient) -> None:
         """The client is gone, and nobody else can want what it had started."""
         host = self._hosts.pop(connection, None)
         if host is not None:

@@ -34,6 +34,9 @@ class Facts(msgspec.Struct, rename="camel", kw_only=True):
     name: str = ""
     goal: str = ""
     """The status of its goal, with the reason if it was stopped; empty without one."""
+    skill_roots: tuple[str, ...] = ()
+    skills_read_at: float = 0.0
+    """The folders in which its skills are, and when it looked through them (unix seconds)."""
 
 
 class Turn(msgspec.Struct, frozen=True):

@@ -56,6 +56,8 @@ class Relay:
         self._dismiss = dismiss
         self._metrics = metrics
         self._journal = journal
+        self.skills_found: Callable[[Facts], None] = lambda _: None
+        """Called when a thread has told the folders in which its skills are."""
         self._loop = asyncio.get_running_loop()
 
     def stream(self, incarnation: Incarnation, offset: int, payload: bytes) -> None:
@@ -123,6 +125,8 @@ class Relay:
             before, thread.facts = thread.facts, msgspec.json.decode(body, type=Facts)
             if thread.facts.goal != before.goal:
                 self._journal.note("goal", thread.id, status=thread.facts.goal or "none")
+            if thread.facts.skill_roots:
+                self.skills_found(thread.facts)
         self._release(incarnation, size)
 
     def _turn(self, thread: LoadedThread, turn: Turn | None) -> None:

@@ -80,3 +80,53 @@ def test_a_skill_that_is_switched_off_or_gone_is_not_read(server, model, home, s
     send(client, thread, {"type": "skill", "name": "off", "path": str(off)}, text("!say hello $off $gone"))
     assert told(model) == []
     assert not any("- off:" in said for said in texts(model, "developer"))
+
+
+# --- skills that change while a server runs ------------------------------------------------------------------------
+
+
+def listed(model):
+    return [said for said in texts(model, "developer") if said.startswith("<skills_instructions>")]
+
+
+def test_a_skill_that_is_written_is_told_and_known_in_the_next_turn(server, model, skill):
+    skill("baking", "Knead.")
+    client = server()
+    thread = client.start_thread()
+    client.turn(thread, "!say hello")
+    since = client.mark()
+    frying = skill("frying", "Heat.")
+    assert client.wait_for("skills/changed", since=since).params == {}
+    found = client.request("skills/list", {})["data"][0]["skills"]
+    assert {"baking", "frying"} <= {entry["name"] for entry in found}
+    send(client, thread, text("!say hello with $frying"))
+    assert told(model) == [as_told("frying", frying, "Heat.")]
+    assert ["frying" in said for said in listed(model)] == [False, True]
+    client.turn(thread, "!say again")
+    assert len(listed(model)) == 2
+
+
+def test_many_changes_are_told_together(server, skill):
+    skill("baking", "Knead.")
+    client = server()
+    client.start_thread()
+    since = client.mark()
+    for number in range(20):
+        skill(f"skill{number}", "Do.")
+    client.wait_for("skills/changed", since=since)
+    client.turn(client.start_thread(), "!say hello")
+    assert len(client.received("skills/changed", since=since)) == 1
+
+
+def test_a_server_whose_threads_have_no_skills_watches_nothing(server, home, marked):
+    client = server()
+    client.turn(client.start_thread(), "!say hello")
+    before = marked.processes()
+    (home / "skills" / "late").mkdir(parents=True)
+    (home / "skills" / "late" / "SKILL.md").write_text("---\nname: late\ndescription: Too late.\n---\n")
+    client.turn(client.start_thread(), "!say hello")
+    # The second thread found the folder: now there is something to watch.
+    since = client.mark()
+    (home / "skills" / "late" / "more.md").write_text("text")
+    client.wait_for("skills/changed", since=since)
+    assert len(marked.processes()) > len(before)

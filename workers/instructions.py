@@ -27,6 +27,7 @@ SKILLS = (
     "follow it, and take paths in it as relative to its folder. A skill holds for the turn it was chosen in. If one "
     "cannot be read, say so and go on without it.\n### Available skills\n"
 )
+NO_SKILLS = "<skills_instructions>\nThere are no skills any more.\n</skills_instructions>"
 
 
 @functools.cache
@@ -50,7 +51,7 @@ def context_messages(settings: ThreadSettings) -> list[dict[str, object]]:
     developer = [_permissions(settings)]
     if settings.developer_instructions:
         developer.append(settings.developer_instructions)
-    if (skills := _skills(settings)) is not None:
+    if skills := offered_skills(settings):
         developer.append(skills)
     messages = [message("developer", *developer)]
     if settings.user_instructions:
@@ -144,11 +145,11 @@ def _permissions(settings: ThreadSettings) -> str:
     return f"<permissions instructions>\n{files} {network}\n{asking}\n</permissions instructions>"
 
 
-def _skills(settings: ThreadSettings) -> str | None:
-    """For the developer message; None if there is nothing to choose from."""
+def offered_skills(settings: ThreadSettings) -> str:
+    """For the developer message; empty if there is nothing to choose from."""
     offered = settings.skills.offered()
     if not offered:
-        return None
+        return ""
     lines: list[str] = []
     left = MAX_SKILLS_BYTES
     for skill in offered:

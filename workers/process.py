@@ -94,6 +94,8 @@ async def _serve(token: bytes, endpoint: str, lifeline: int, loop: asyncio.Abstr
             service.stop(payload)
         elif kind == Frame.SLEEP and isinstance(service, ThreadService):
             service.sleep()
+        elif kind == Frame.SKILLS and isinstance(service, ThreadService):
+            service.skills_changed = True
         elif kind == Frame.HOLD and isinstance(service, ThreadService):
             service.hold(held=bool(number))
 

@@ -40,11 +40,13 @@ from rollouts.writer import RolloutWriter
 from sandbox_backends.own import belongings
 from workers.goal import Pursuit
 from workers.instructions import (
+    NO_SKILLS,
     PERSONALITIES,
     base_instructions,
     context_messages,
     environment_context,
     message,
+    offered_skills,
 )
 from workers.link import Link
 from workers.proposed_plan import PLAN_MODE, PLAN_MODE_OVER
@@ -118,6 +120,7 @@ class Session:
         self._told_personality: str | None = None
         self.status: wire.ThreadStatus = wire.IdleStatus()
         self._told_context = ""
+        self._told_skills = ""
         self.recorded_model: str | None = None
 
     # --- speaking ---------------------------------------------------------------------------------------------
@@ -140,6 +143,8 @@ class Session:
             "ephemeral": self.ephemeral,
             "name": self.name or "",
             "goal": self.pursuit.told,
+            "skillRoots": self.settings.skills.roots,
+            "skillsReadAt": self.settings.skills.read_at,
         }
         self.link.say(Record.FACTS, 0, _encode(facts))
 
@@ -201,6 +206,7 @@ class Session:
         """After a compaction, which told the context anew."""
         self.history = items
         self._told_context = environment_context(self.settings)
+        self._told_skills = offered_skills(self.settings)
 
     def accept_turn(self, key: int, turn_id: str, started_at_ms: int, reply: bytes) -> None:
         """Answer a turn/start; from here on the front ends the turn if we cannot."""
@@ -216,15 +222,19 @@ class Session:
         self._told_personality = self.settings.personality
         if self.history:
             self._told_context = environment_context(self.settings)
+            self._told_skills = offered_skills(self.settings)
 
     def remember_context(self) -> None:
         """Tell the model its surroundings: all at the beginning, what changed later."""
-        context = environment_context(self.settings)
+        context, skills = environment_context(self.settings), offered_skills(self.settings)
         if not self._told_context:
             self.remember(*context_messages(self.settings))
-        elif context != self._told_context:
-            self.remember(message("user", context))
-        self._told_context = context
+        else:
+            if skills != self._told_skills:
+                self.remember(message("developer", skills or NO_SKILLS))
+            if context != self._told_context:
+                self.remember(message("user", context))
+        self._told_context, self._told_skills = context, skills
         if self.mode_text != self._told_mode:
             self.remember(message("developer", self.mode_text or PLAN_MODE_OVER))
             self._told_mode = self.mode_text

@@ -7,12 +7,21 @@ import re
 
 from config.resolve import ThreadSettings
 from config.skill_file import Skill, SkillFileError, read_body
+from config.skills import Skills, find_skills
 from protocol.items import SkillInput, TextInput, UserInput
 from workers.instructions import message
 
-__all__ = ["skill_messages"]
+__all__ = ["found_again", "skill_messages"]
 
 _MENTION = re.compile(r"\$([A-Za-z0-9_:-]+)")
+
+
+def found_again(settings: ThreadSettings, home: str) -> Skills:
+    """The skills that are there now. Reads the disk."""
+    known = settings.skills
+    return find_skills(
+        home, settings.cwd, environ=os.environ, switches=known.switches, root_markers=known.root_markers
+    )
 
 
 def skill_messages(items: list[UserInput], settings: ThreadSettings) -> list[dict[str, object]]:

@@ -36,6 +36,7 @@ from workers.loading import begin_from_items, resume_session, start_session
 from workers.methods.registry import METHODS
 from workers.provider import ModelAccess
 from workers.session import Session, now_ms
+from workers.skills import found_again
 from workers.toolbox import Toolbox
 from workers.turn import TurnRun
 
@@ -61,6 +62,8 @@ class ThreadService:
         self.turn: TurnRun | None = None
         self.goal_due = False
         """Whether the thread may begin a turn for its goal when it has nothing else to do."""
+        self.skills_changed = False
+        """Whether there may be other skills than those that the session knows."""
         self._end = end
         self._loop = loop
         self._document = msgspec.json.decode(adopt.layers, type=Document)
@@ -255,6 +258,15 @@ class ThreadService:
         self._names.refresh()
         session.name = self._names.get(session.id)
         session.note = self._notes.get(session.id)
+
+    async def refresh_skills(self) -> None:
+        """Before a turn: look for skills again if they have changed."""
+        session = self.session
+        if self.skills_changed and session is not None:
+            self.skills_changed = False
+            work = partial(found_again, session.settings, session.home)
+            skills = await self._loop.run_in_executor(None, work)
+            session.settings = msgspec.structs.replace(session.settings, skills=skills)
 
     async def settled(self) -> TurnRun | None:
         """The running turn, once it is clear that it runs on: input for one that is ending would be lost."""

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from config.errors import ConfigError
 from protocol import rpc
-from protocol.link import Adopt, Command, Record
+from protocol.link import WATCH_SKILLS, Adopt, Command, Record
 from sandbox_backends import tree
 from sandbox_backends.own import belongings
 from workers.host.commands import Commands
@@ -21,6 +21,7 @@ from workers.host.files import Files
 from workers.host.git_diff import diff_to_remote
 from workers.host.request import HostMethod, HostRequest
 from workers.host.searches import Searches
+from workers.host.skill_folders import SkillFolders
 from workers.host.watches import Watches
 from workers.link import Link
 
@@ -42,6 +43,7 @@ class HostService:
         watches = Watches(link)
         searches = Searches(link)
         files = Files(link)
+        skills = SkillFolders(link)
         self._methods: dict[str, HostMethod] = {
             "command/exec": commands.run,
             "command/exec/write": commands.write,
@@ -61,6 +63,7 @@ class HostService:
             "fuzzyFileSearch/sessionUpdate": searches.update,
             "fuzzyFileSearch/sessionStop": searches.stop,
             "gitDiffToRemote": diff_to_remote,
+            WATCH_SKILLS: skills.watch,
         }
 
     def command(self, key: int, command: Command) -> None:

@@ -26,6 +26,7 @@ async def start(service: ThreadService, call: Call) -> None:
     params = call.params
     session = service.loaded()
     _check_input(params.input)
+    await service.refresh_skills()
     running = await service.settled()
     if isinstance(running, UnsteerableTurn):
         kind = running.kind.capitalize()
