@@ -132,6 +132,19 @@ def test_a_command_is_asked_about(server, workspace, decision, code, end):
 
 
 @pytest.mark.parametrize("decision", ["approved", "denied"])
+def test_on_failure_asks_about_what_the_sandbox_stopped(server, tmp_path, decision):
+    target = tmp_path / "outside"
+    client = server()
+    conversation = begin(client, sandbox="read-only", approvalPolicy="on-failure")
+    say(client, conversation, f"!run touch {target}\n!then\n!say done")
+    asked = client.wait_for("execCommandApproval")
+    assert asked.params["reason"] == "command failed; retry without sandbox?"
+    client.respond(asked.message["id"], {"decision": decision})
+    events(client, "task_complete")
+    assert target.exists() == (decision == "approved")
+
+
+@pytest.mark.parametrize("decision", ["approved", "denied"])
 def test_a_patch_is_asked_about(server, workspace, decision):
     client = server()
     conversation = begin(client, sandbox="read-only", approvalPolicy="on-request")

@@ -21,8 +21,16 @@ if TYPE_CHECKING:
 
 LIST_SIZE = 25
 """Conversations in a page, unless the client says."""
-POLICIES = {"on-failure": "on-request"}
-"""The policy that release 0.169 does not know any more, and what it meant."""
+ON_FAILURE = {
+    "granular": {
+        "sandbox_approval": True,
+        "rules": True,
+        "mcp_elicitations": True,
+        "request_permissions": True,
+        "skill_approval": True,
+    }
+}
+"""What `on-failure` meant, which release 0.169 does not know any more: a command that the sandbox stopped is asked about."""
 
 
 async def new(
@@ -131,7 +139,7 @@ async def send_turn(front: Front, connection: Connection, params: c.SendUserTurn
     adapter = front.adapter(connection)
     overrides = {
         "cwd": params.cwd,
-        "approvalPolicy": POLICIES.get(params.approval_policy, params.approval_policy),
+        "approvalPolicy": _approval(params.approval_policy),
         "sandboxPolicy": policy(params.sandbox_policy),
         "model": params.model,
         "effort": params.effort,
@@ -184,6 +192,10 @@ def _input(item: c.InputItem) -> dict[str, Any]:
     return {"type": "localImage", "path": item.data.path}
 
 
+def _approval(policy: c.Policy | None) -> Any:
+    return ON_FAILURE if policy == "on-failure" else policy
+
+
 def _overrides(params: c.NewConversationParams) -> dict[str, Any]:
     if params.profile is not None:
         raise RpcError("a profile is chosen when the server starts: bulkhead app-server --profile NAME")
@@ -191,7 +203,7 @@ def _overrides(params: c.NewConversationParams) -> dict[str, Any]:
         "model": params.model,
         "modelProvider": params.model_provider,
         "cwd": params.cwd,
-        "approvalPolicy": POLICIES.get(params.approval_policy or "", params.approval_policy),
+        "approvalPolicy": _approval(params.approval_policy),
         "sandbox": params.sandbox,
         "config": params.config,
         "baseInstructions": params.base_instructions,
