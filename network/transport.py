@@ -6,6 +6,7 @@ were given), loads the certificates before anybody asks for https, and sends req
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import ssl
@@ -50,11 +51,16 @@ def make_client(
 def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext:
     """Trust the certificates the environment names, else those of the system, else certifi's.
 
-    Raises `NetworkSettingError` for a file that can not be read.
+    Read once a process, and for all that it forks later. Raises `NetworkSettingError` for a file that can not be read.
     """
-    named = next((name for name in _BUNDLE_NAMES if environ.get(name)), None)
-    context = _trusting(named, environ[named]) if named else _default_context()
-    extra = environ.get(_EXTRA_NAME)
+    return _context(tuple((name, environ.get(name) or "") for name in (*_BUNDLE_NAMES, _EXTRA_NAME)))
+
+
+@functools.lru_cache(maxsize=4)
+def _context(named: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
+    *bundles, (_, extra) = named
+    bundle = next(((name, path) for name, path in bundles if path), None)
+    context = _trusting(*bundle) if bundle else _default_context()
     if extra:
         _load(context, _EXTRA_NAME, extra)
     return context

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
+import certifi
 import pytest
 from running_server import ROOT, children
 
@@ -54,3 +56,18 @@ def test_a_server_that_cannot_start_leaves_no_zygote(marked, words, code):
     )
     assert ended.returncode == code, ended.stderr
     assert not marked.processes()
+
+
+def test_certificates_are_read_by_the_zygote_for_all_workers_after_the_first(server, marked, home, tmp_path):
+    bundle = tmp_path / "bundle.pem"
+    shutil.copy(certifi.where(), bundle)
+    marked.env["SSL_CERT_FILE"] = str(bundle)
+    config = home / "config.toml"
+    config.write_text(config.read_text().replace("http://", "https://"))
+    client = server("-c", "bulkhead.parked_workers=0")
+    client.start_thread()
+    second = client.start_thread()  # its worker is forked after the zygote is done with the first request
+    bundle.unlink()
+    turn = client.turn(second, "!say hello")[-1]["params"]["turn"]
+    assert turn["status"] == "failed"  # the model speaks no TLS
+    assert "SSL_CERT_FILE" not in str(turn["error"]), turn

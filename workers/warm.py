@@ -10,11 +10,13 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Awaitable
+from contextlib import suppress
 
 import msgspec
 import uvloop
 
 from config.document import Document
+from network.transport import NetworkSettingError, tls_context
 from protocol import rpc, thread_list, threads
 from protocol.items import TextInput, UserMessageItem
 from protocol.link import Adopt
@@ -33,7 +35,7 @@ from workers.toolbox import Toolbox
 from workers.tools import command_actions, patch
 from workers.tools.patch_program import patch_input
 
-__all__ = ["play"]
+__all__ = ["certificates", "play"]
 
 _PATCH = "*** Begin Patch\n*** Add File: hello.txt\n+hello\n*** End Patch\n"
 
@@ -55,6 +57,13 @@ def play() -> None:
             loop.close()
     # The way in of every worker, imported with all that it needs.
     assert callable(process.run)
+
+
+def certificates() -> None:
+    """Have those that https needs: to read them takes 30 ms and a megabyte, of each worker that does it for itself."""
+    # Who needs them is told what is wrong.
+    with suppress(NetworkSettingError):
+        tls_context(os.environ)
 
 
 def _thread(folder: str, loop: asyncio.AbstractEventLoop) -> None:

@@ -48,6 +48,7 @@ class Zygote:
         self._lifeline = lifeline
         self._spec = spec
         self._workers: set[int] = set()
+        self._complete = False
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -75,6 +76,11 @@ class Zygote:
                     return
                 for token in msgspec.json.decode(request, type=Fork).fork:
                     self._fork(token)
+                if not self._complete:
+                    # Not before: the first thread should not wait for what its first turn may not need.
+                    warm.certificates()
+                    gc.freeze()
+                    self._complete = True
 
     def _tell(self, fd: int | None = None, **message: object) -> None:
         rights = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
