@@ -21,6 +21,11 @@ class Wire(msgspec.Struct, rename="camel", kw_only=True):
 class Params(msgspec.Struct, rename="camel", kw_only=True):
     """What a client sends: unknown keys are ignored, an absent optional field is the same as null."""
 
+    @classmethod
+    def modern(cls, params: msgspec.Raw) -> bytes | msgspec.Raw:
+        """The JSON of params, in today's form where clients still send an older one."""
+        return params
+
 
 class OptionalParams(Params, kw_only=True):
     """Params that may be absent or null as a whole, which then have their defaults."""

@@ -164,6 +164,20 @@ class ThreadStartParams(ThreadOpening, kw_only=True):
     session_start_source: Literal["startup", "clear"] | None = None
     thread_source: str | None = None
 
+    @classmethod
+    def modern(cls, params: msgspec.Raw) -> bytes | msgspec.Raw:
+        """A tool of the client's without a `type` is a function, as it was when there was nothing else."""
+        if b'"dynamicTools"' not in bytes(params):
+            return params
+        given = msgspec.json.decode(params)
+        tools = given.get("dynamicTools") if isinstance(given, dict) else None
+        if not isinstance(tools, list):
+            return params
+        for tool in tools:
+            if isinstance(tool, dict):
+                tool.setdefault("type", "function")
+        return msgspec.json.encode(given)
+
 
 class ThreadStartResponse(Wire, kw_only=True):
     thread: Thread

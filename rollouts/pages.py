@@ -208,8 +208,7 @@ def _viewed(turn: Turn, view: ItemsView) -> Turn:
         items = turn.items
     elif view == "summary":
         items += [item for item in turn.items if isinstance(item, UserMessageItem)][:1]
-        if turn.status == "completed":  # only then is the last message the answer
-            items += [item for item in turn.items if isinstance(item, AgentMessageItem)][-1:]
+        items += [item for item in turn.items if isinstance(item, AgentMessageItem)][-1:]
     return msgspec.structs.replace(turn, items=items, items_view=view)
 
 

@@ -215,3 +215,10 @@ QUIET = {
     "account/rateLimits/updated",
     "thread/readState/changed",
 }
+
+
+def test_a_tool_without_a_type_is_a_function_as_it_once_was(server, model):
+    client = server()
+    thread = client.start_thread(dynamicTools=[{"name": "old", "description": "d", "inputSchema": {}}])
+    client.turn(thread, "!say ok")
+    assert "old" in {tool.get("name") for tool in model.requests()[-1].body["tools"]}

@@ -14,6 +14,7 @@ from workers.instructions import message
 from workers.meter import Meter
 from workers.models.errors import ContextWindowError, ModelError
 from workers.models.events import Completed, RateLimits, Retrying
+from workers.models.request import ModelRequest
 from workers.models.stream import open_stream
 from workers.provider import ModelAccess
 from workers.response import Response
@@ -79,11 +80,19 @@ class Dialogue:
         finally:
             self._stream = None
 
-    async def _read_response(self) -> bool:
+    def _request(self) -> ModelRequest:
         session = self._session
         request = self._access.request(session, self._toolbox.definitions(session), self._schema)
-        if self._tier is not None:
-            request = msgspec.structs.replace(request, service_tier=self._tier)
+        return request if self._tier is None else msgspec.structs.replace(request, service_tier=self._tier)
+
+    async def _resume(self) -> ModelRequest:
+        """After a stream that broke off: what it said in full stands, and its calls are carried out once."""
+        assert self._response is not None
+        await self._response.begin_again()
+        return self._request()
+
+    async def _read_response(self) -> bool:
+        session = self._session
         provider = await self._access.provider(session.settings.provider)
         admission = self._access.admission()
         session.pursuit.response_began()
@@ -91,11 +100,12 @@ class Dialogue:
         try:
             stream = open_stream(
                 provider,
-                request,
+                self._request(),
                 admission.headers,
                 self._access.client,
                 self._access.turn_headers(session, self._scope.turn_id),
                 admission=admission,
+                again=self._resume,
             )
             async with aclosing(stream) as events:
                 async for event in events:
@@ -114,7 +124,8 @@ class Dialogue:
                                 additional_details=event.details,
                             )
                         )
-                        response.begin_again()
+                        if self._meter.waiting:
+                            self._meter.tell_usage()
                     else:
                         response.take(event)
                     if session.link.congested:
@@ -134,6 +145,8 @@ class Dialogue:
             # Calls that the failed response made are over too; each has its output in the history.
             await response.abandon()
             await self._toolbox.terminals.end_unanswered()
+            if self._meter.waiting:
+                self._meter.tell_usage()
             if isinstance(error, ContextWindowError):
                 session.needs_compaction = True
                 self._meter.tell_full()

@@ -67,13 +67,8 @@ class Meter:
             )
             session.store([token_count(info, _snake(session.rate_limits))])
         if usage is not None or force:
-            session.notify(
-                "thread/tokenUsage/updated",
-                TokenUsageUpdated(
-                    thread_id=session.id, turn_id=self._turn_id, token_usage=session.usage_notice()
-                ),
-            )
-        self.tell_limits()
+            self._tell_tokens()
+        self._say_limits()
         self.tell_diff()
 
     def tell_full(self) -> None:
@@ -101,6 +96,19 @@ class Meter:
             )
 
     def tell_limits(self) -> None:
+        """Of a response without usage: one that failed, was dropped, or whose server does not count."""
+        if self._session.usage.total_tokens:
+            self._tell_tokens()
+        self._say_limits()
+
+    def _tell_tokens(self) -> None:
+        session = self._session
+        usage = TokenUsageUpdated(
+            thread_id=session.id, turn_id=self._turn_id, token_usage=session.usage_notice()
+        )
+        session.notify("thread/tokenUsage/updated", usage)
+
+    def _say_limits(self) -> None:
         self._session.notify(
             "account/rateLimits/updated", RateLimitsUpdated(rate_limits=self._session.rate_limits)
         )

@@ -45,9 +45,18 @@ class Response:
     def calls_tools(self) -> bool:
         return bool(self._calls)
 
-    def begin_again(self) -> None:
-        """The stream broke and is retried: items that were begun stay open, as with the peer."""
+    async def begin_again(self) -> None:
+        """The stream broke and is retried: items that were begun stay open, as with the peer; calls are finished.
+
+        Raises:
+            TurnCancelled: the user ended the turn in an approval.
+        """
+        await self.finish_calls()
+        self._runner = None
+        self._calls.clear()
+        self._answered = 0
         self._open.clear()
+        self._phases.clear()
         self._searches.clear()
 
     def take(self, event: events.ModelEvent) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from protocol.items import AgentMessageItem
 from protocol.notifications import ErrorNotice, TurnNotice
 from protocol.threads import IdleStatus, SystemErrorStatus
 from protocol.turns import Turn, TurnError, TurnStatus
@@ -108,7 +109,8 @@ class TurnEnd:
             ]
         )
         answer()
-        # Nothing to read: who interrupted it was there.
+        if any(isinstance(item, AgentMessageItem) for item in turn.items):
+            session.tell_unread(turn.id)
         session.set_status(IdleStatus())
         self._say_completed(bare(turn))
 

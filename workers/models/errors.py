@@ -27,6 +27,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from protocol.turns import CodexErrorInfo
+from workers.models.events import TokenUsage
 
 __all__ = [
     "BadRequestError",
@@ -75,6 +76,8 @@ class ModelError(Exception):
         self.details = details
         self.http_status = http_status
         self.delay = delay
+        self.usage: TokenUsage | None = None
+        """What the response had cost by then, if the server counted."""
 
     @property
     def retry_request(self) -> bool:

@@ -168,8 +168,11 @@ class ResponsesDecoder:
             case "response.failed":
                 raise failed_response(event.response.error if event.response else None)
             case "response.incomplete":
-                details = event.response.incomplete_details if event.response else None
-                raise incomplete_response(details.reason if details else None)
+                response = event.response or _Response()
+                details = response.incomplete_details
+                cut_short = incomplete_response(details.reason if details else None)
+                cut_short.usage = response.usage.counted() if response.usage else None
+                raise cut_short
             case _:
                 return ()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import sleep
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from itertools import count
 from typing import ClassVar, Protocol
@@ -27,7 +27,7 @@ from workers.models.errors import (
     TooManyRequestsError,
     UsageLimitError,
 )
-from workers.models.events import ModelEvent, RateLimits, Retrying
+from workers.models.events import Completed, ModelEvent, RateLimits, Retrying
 from workers.models.limits import rate_limits
 from workers.models.refusal import refusal
 from workers.models.request import Admission, Authorize, ModelRequest, Provider, endpoint
@@ -65,11 +65,13 @@ async def open_stream(
     turn_headers: Mapping[str, str] | None = None,
     *,
     admission: Admission | None = None,
+    again: Callable[[], Awaitable[ModelRequest]] | None = None,
 ) -> AsyncGenerator[ModelEvent, None]:
     """Asks the model and gives its events (`events` tells their order) to the end of the response.
 
-    `turn_headers` win over the provider's, those of `authorize` over both. `admission` is told how it goes. Raises a `ModelError` when the response
-    failed for good. Iterate it inside `contextlib.aclosing`: closing it, or cancelling the task that waits for its
+    `turn_headers` win over the provider's, those of `authorize` over both. `admission` is told how it goes. `again`
+    gives the request to go on with after a try that broke off, if it is another one by then. Raises a `ModelError`
+    when the response failed for good. Iterate it inside `contextlib.aclosing`: closing it, or cancelling the task that waits for its
     next event, closes the connection at once.
     """
     call = _Call(provider, request, authorize, client, turn_headers or {}, admission=admission)
@@ -106,6 +108,8 @@ async def open_stream(
             error = caught if isinstance(caught, ModelError) else _cut(caught)
             delay = delay_before(error, attempt)
             call.tell_throttled(error)
+            if error.usage is not None:
+                yield Completed("", error.usage)
             told = limits or _told_limits(error)
             if told is not None:
                 yield told
@@ -123,6 +127,8 @@ async def open_stream(
             f"Reconnecting... {attempt}/{provider.stream_max_retries}", error.reconnect_info, error.message
         )
         await sleep(delay)
+        if again is not None:
+            call.ask(await again())
 
 
 class _Call:
@@ -140,16 +146,20 @@ class _Call:
     ) -> None:
         self._admission = admission
         self._provider = provider
-        self._request = request
         self._authorize = authorize
         self._client = client
         self._headers = (provider.headers, turn_headers)
-        if provider.wire_api == "chat":
+        self.ask(request)
+
+    def ask(self, request: ModelRequest) -> None:
+        """What the next try sends."""
+        self._request = request
+        if self._provider.wire_api == "chat":
             self._tools = chat_request.ChatTools(request.tools)
-            self._url = endpoint(provider, chat_request.PATH)
+            self._url = endpoint(self._provider, chat_request.PATH)
             self._body = chat_request.encode_request(request, self._tools)
         else:
-            self._url = endpoint(provider, responses.PATH)
+            self._url = endpoint(self._provider, responses.PATH)
             self._body = responses.encode_request(request)
 
     def decoder(self) -> Decoder:
