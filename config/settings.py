@@ -145,6 +145,7 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     memory_pressure_pct: the same when the system has been waiting for memory for so much of the last 10 s; 0: never.
     client_stall_s: a client on a socket that has read nothing for so long, while something waits for it, is let go; 0: never.
     goal_turns: how many turns a thread takes for its goal without a word from the user; 0: any number.
+    max_threads: how many threads may be loaded at once, asleep or not; 0: as many as the system bears.
     idle_unload_s: a loaded thread without clients and turns is unloaded after this; 0: never.
     """
 
@@ -170,6 +171,7 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     memory_pressure_pct: Seconds = 20.0
     client_stall_s: Seconds = 600.0
     limits: Limits = Limits()
+    max_threads: Count = 0
     idle_unload_s: Seconds = 1800.0
     goal_turns: Count = 200
 

@@ -65,6 +65,7 @@ class Front:
         self.home = configuration.home
         self.runtime = runtime
         settings = configuration.settings.bulkhead
+        self.max_threads = settings.max_threads
         self.hub = Hub(runtime.hub_socket)
         self.launcher = ZygoteLauncher(
             ZygoteSpec(

@@ -6,7 +6,7 @@ from protocol.rpc import INTERNAL_ERROR, OVERLOADED, RpcError
 from supervisor.launcher import LaunchError
 from supervisor.loaded import LoadedThread
 
-__all__ = ["draining", "no_worker", "quarantined", "shutting_down", "too_many_requests"]
+__all__ = ["draining", "no_worker", "quarantined", "shutting_down", "too_many_requests", "too_many_threads"]
 
 
 def shutting_down() -> RpcError:
@@ -29,6 +29,11 @@ def no_worker(error: LaunchError) -> RpcError:
 
 def too_many_requests(limit: int) -> RpcError:
     text = f"{limit} requests of this connection wait for an answer already"
+    return RpcError(text, OVERLOADED, {"server_overloaded": text})
+
+
+def too_many_threads(limit: int) -> RpcError:
+    text = f"{limit} threads are loaded already, as many as `bulkhead.max_threads` allows"
     return RpcError(text, OVERLOADED, {"server_overloaded": text})
 
 

@@ -25,7 +25,7 @@ from protocol.refusal import decode_params
 from protocol.unsupported import UNSUPPORTED, Unsupported, refusal
 from protocol.v1.methods import V1_METHODS
 from rollouts.ids import new_id
-from supervisor import afterwards
+from supervisor import afterwards, refusals
 from supervisor.addressing import Key, as_canonical, key_of, thread_of
 from supervisor.handlers.registry import HANDLERS, Handler
 from supervisor.limits import limits_for
@@ -199,6 +199,9 @@ class Requests:
         thread_id: str,
         context: msgspec.Raw = _NO_CONTEXT,
     ) -> None:
+        most = self._front.max_threads
+        if most and len(self._front.supervisor.threads) >= most:
+            raise refusals.too_many_threads(most)
         configuration = self._front.configuration.refresh()
         client = connection.client
         assert client is not None
@@ -226,6 +229,8 @@ class Requests:
         async def work() -> None:
             try:
                 self._load(connection, request, new_id(), self._unused(source))
+            except rpc.RpcError as error:
+                connection.reply_error(request.id, error)
             except ConfigError as error:
                 connection.reply_error(request.id, rpc.RpcError(f"failed to load configuration: {error}"))
 

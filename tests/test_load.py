@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+from protocol_client import RpcError
 from turn_ledger import TurnLedger, words
 
 THREADS = 200
@@ -24,3 +26,18 @@ def test_two_hundred_threads_at_once_lose_nothing_and_none_is_refused(server):
     assert {entry.said for entry in ledger.turns.values()} == {words(20)}
     pids = {row["pid"] for row in client.operate("ps")["threads"]}
     assert len(pids) == THREADS
+
+
+def test_a_thread_beyond_the_most_is_refused_until_one_is_gone(server):
+    client = server("-c", "bulkhead.max_threads=2")
+    first, second = client.start_thread(), client.start_thread()
+    client.turn(first, "!say stored")
+    for method, params in (("thread/start", {}), ("thread/fork", {"threadId": first})):
+        with pytest.raises(RpcError) as refusal:
+            client.request(method, params)
+        assert refusal.value.code == -32001
+        assert "max_threads" in refusal.value.data["server_overloaded"]
+    assert client.request("thread/resume", {"threadId": first})["thread"]["id"] == first  # loaded already
+    client.request("thread/archive", {"threadId": second})
+    third = client.start_thread()
+    assert client.turn(third, "!say fine")[-1]["params"]["turn"]["status"] == "completed"
