@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from protocol.base import NoParams, OptionalParams
+from protocol.base import NoParams, OptionalParams, Params
 from protocol.constraints import ABSOLUTE
 from protocol.rpc import NULL, RpcError
 
@@ -48,7 +48,7 @@ def decode_params(params: msgspec.Raw | None, kind: type[T]) -> T:
     try:
         if kind is NoParams and (given := msgspec.json.decode(params)) != {}:
             raise RpcError(f"Invalid request: invalid type: {describe(given)}, expected unit")
-        return msgspec.json.decode(params, type=kind)
+        return msgspec.json.decode(kind.modern(params) if issubclass(kind, Params) else params, type=kind)
     except msgspec.ValidationError as error:
         raise RpcError(f"Invalid request: {explain(error, params, kind)}") from None
     except RecursionError:

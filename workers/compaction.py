@@ -71,7 +71,9 @@ async def _summarize(session: Session, access: ModelAccess, turn_id: str, meter:
     prompt = msgspec.Raw(msgspec.json.encode(message("user", PROMPT)))
     provider = await access.provider(session.settings.provider)
     while True:
-        request = msgspec.structs.replace(access.request(session, (), None), input=[*items, prompt])
+        request = msgspec.structs.replace(
+            access.request(session, (), None), input=[*items, prompt], parallel_tool_calls=False
+        )
         text = ""
         admission = access.admission()
         try:
