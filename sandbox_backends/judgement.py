@@ -9,13 +9,17 @@ from sandbox_backends.shellwords import literal_commands, plain_commands, script
 
 __all__ = ["dangerous", "segments"]
 
+_SHELL_FOLDERS = frozenset(("", "/bin", "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"))
 _WRAPPERS = frozenset(("command", "exec", "nice", "nohup", "sudo", "time"))
 """Programs that run what follows them."""
 
 
 def segments(argv: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """The commands to be judged one by one: those of a splittable shell script, else the argv as it is."""
-    script = script_of(argv)
+    """The commands to be judged one by one: those of a splittable shell script, else the argv as it is.
+
+    A shell elsewhere than in a system folder is a program like any other: the model may have written it.
+    """
+    script = script_of(argv) if argv and os.path.dirname(argv[0]) in _SHELL_FOLDERS else None
     if script is not None:
         commands = plain_commands(script)
         if commands:

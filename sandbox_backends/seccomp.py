@@ -26,7 +26,7 @@ _X32_BIT = 0x40000000
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_VSOCK = 1, 2, 10, 16, 17, 40
 SOCK_DGRAM, SOCK_TYPE_MASK = 2, 0xF
 CLONE_NEWUSER = 0x10000000
-TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+TIOCSTI, TIOCLINUX, TIOCSETD = 0x5412, 0x541C, 0x5423
 FILE_ATTRIBUTE_IOCTLS = (0x40086602, 0x40046602, 0x401C5820, 0x40087602)
 """FS_IOC_SETFLAGS, its 32-bit form, FS_IOC_FSSETXATTR, FS_IOC_SETVERSION: metadata through a read-only descriptor."""
 S_IFMT, S_IFCHR, S_IFBLK = 0o170000, 0o020000, 0o060000
@@ -75,6 +75,7 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "fsmount": (432, 432),
     "fspick": (433, 433),
     "mount_setattr": (442, 442),
+    "open_tree_attr": (467, 467),
     "setns": (308, 268),
     "chroot": (161, 51),
 }
@@ -226,8 +227,8 @@ def program(
     code += _when(_CLONE3[column], [_fail(errno.ENOSYS)])
     for call in (_CLONE, _UNSHARE):
         code += _when(call[column], [_load(_argument(0)), (_AND_SET, 0, 1, CLONE_NEWUSER), _fail(), _allow()])
-    # Typing into the terminal of whoever started us.
-    requests = (TIOCSTI, TIOCLINUX, *(FILE_ATTRIBUTE_IOCTLS if read_only else ()))
+    # Typing into the terminal of whoever started us; line disciplines are rarely used code of the kernel.
+    requests = (TIOCSTI, TIOCLINUX, TIOCSETD, *(FILE_ATTRIBUTE_IOCTLS if read_only else ()))
     code += _when(_IOCTL[column], [_load(_argument(1)), *_refuse_values(requests)])
     if network:
         refused = (AF_VSOCK,) if namespaces else (AF_VSOCK, AF_UNIX, AF_PACKET)

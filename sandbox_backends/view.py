@@ -132,6 +132,8 @@ def _identify(policy: WorkspaceWrite, workspace: str, env: Mapping[str, str]) ->
             if required:
                 raise RootInvalidError(path, "is not a directory")
             continue
+        if not required and (real == "/" or (home is not None and inside(home, real))):
+            continue  # a TMPDIR that is no place for temporary files
         if real == "/":
             raise RootInvalidError(path, "is the whole file system")
         if required and home is not None and inside(home, real) and path not in policy.writable_roots:

@@ -19,6 +19,7 @@ from sandbox_backends import (
     SandboxUnavailable,
     audit,
     become_subreaper,
+    command,
     default_registry,
     pin,
     plan,
@@ -28,6 +29,7 @@ from sandbox_backends.bwrap import Bwrap
 from sandbox_backends.errors import ProtectedSymlinkError, RootInvalidError, RootReplacedError
 from sandbox_backends.own import Own, belongings
 from sandbox_backends.tree import children, look, reap_strays
+from sandbox_backends.view import verify
 
 ENV = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LANG": "C.UTF-8"}
 NO_TMP = {"exclude_slash_tmp": True, "exclude_tmpdir_env_var": True}
@@ -536,3 +538,44 @@ def test_the_command_line(workspace):
     refused = sandbox("--policy", "workspaceWrite", "--pin", "1:1", "--", "true")
     assert refused.returncode == 125
     assert b"replaced" in refused.stderr
+
+
+def test_bubblewrap_itself_loads_nothing_that_commands_could_have_written(workspace):
+    env = {**ENV, "LD_LIBRARY_PATH": str(workspace), "LD_BIND_NOW": "1"}
+    made = plan(
+        ["/bin/sh", "-c", 'tr "\\0" "\\n" < /proc/1/environ; echo "command $LD_LIBRARY_PATH $LD_BIND_NOW"'],
+        cwd=str(workspace),
+        policy=workspace_write(),
+        env=env,
+    )
+    *of_bubblewrap, of_command = run(made).output.text().splitlines()
+    assert of_command == f"command {workspace} 1"
+    assert of_bubblewrap
+    assert not [line for line in of_bubblewrap if line.startswith("LD_")]
+
+
+@pytest.mark.parametrize("below", ["", "deep/down"])
+def test_a_root_swapped_at_the_last_moment_is_not_followed(workspace, monkeypatch, below):
+    outside = workspace.parent / "outside"
+    (outside / "down").mkdir()
+    (workspace / "deep" / "down").mkdir(parents=True)
+    deeper = workspace_write(writable_roots=(str(workspace / below),) if below else ())
+    made = script(
+        f"cd {workspace / below} && echo evil > file; echo evil > {outside}/made", workspace, deeper
+    )
+    looks = []
+
+    def look_and_swap(view):
+        verify(view)
+        looks.append(view)
+        if len(looks) == 2:
+            swapped = workspace / "deep" if below else workspace
+            swapped.rename(swapped.with_name("away"))
+            swapped.symlink_to(os.path.relpath(outside, swapped.parent))
+
+    monkeypatch.setattr(command, "verify", look_and_swap)
+    run(made)
+    assert len(looks) == 2
+    assert (outside / "file").read_text() == "original"
+    assert sorted(os.listdir(outside)) == ["down", "file"]
+    assert os.listdir(outside / "down") == []

@@ -212,3 +212,11 @@ def test_what_follows_a_denial():
         assert escalation(policy, approved=True).on_denial == "report"
     assert escalation(GRANULAR, approved=False).on_denial == "ask"
     assert escalation(SILENT, approved=False).on_denial == "report"
+
+
+@pytest.mark.parametrize("shell", ["/tmp/bash", "./bash", "sub/sh", "/work/zsh", "/bin/../tmp/bash"])
+def test_a_shell_the_model_may_have_written_is_no_shell(shell):
+    argv = [shell, "-lc", "ls"]
+    assert isinstance(decide("untrusted", ReadOnly(), argv), Ask)
+    assert decide("on-request", ReadOnly(), argv, rules=(Rule(("ls",)),)) == Run()
+    assert isinstance(decide("on-request", ReadOnly(), [shell, "-lc", "rm -rf x"]), Ask)

@@ -115,7 +115,7 @@ def test_mounts_pin_every_parent_on_the_way():
     )
     arguments, ghosts = mounts(view)
     assert ghosts == ("/w/x/y/z/.codex",)
-    joined = " ".join(arguments)
+    joined = " ".join(word for operation in arguments for word in operation)
     for parent in ("/w", "/w/a", "/w/a/b", "/w/x", "/w/x/y", "/w/x/y/z"):
         assert f"--bind {parent} {parent}" in joined
     assert "--ro-bind /w/.git /w/.git" in joined
@@ -125,7 +125,7 @@ def test_mounts_pin_every_parent_on_the_way():
 
 def test_pinning_never_opens_what_is_protected():
     view = View((Root("/w", 1, 1, (Protected("/w/.git", "dir", ".git"),)), Root("/w/.git/a/b", 1, 2)))
-    joined = " ".join(mounts(view)[0])
+    joined = " ".join(word for operation in mounts(view)[0] for word in operation)
     assert "--bind /w/.git/a /w/.git/a" not in joined
     assert "--bind /w/.git/a/b /w/.git/a/b" in joined
 
@@ -151,7 +151,7 @@ def test_any_layout_gives_a_sound_view(made, roots):
             for item in root.protected:
                 assert any(inside(item.path, path) for path in found)
                 assert item.path in found or not writable(view, item.path)
-        arguments, _ = mounts(view)
+        arguments = [word for operation in mounts(view)[0] for word in operation]
         targets = [arguments[n + 2] for n, word in enumerate(arguments) if word in ("--bind", "--ro-bind")]
         targets += [arguments[n + 1] for n, word in enumerate(arguments) if word == "--tmpfs"]
         assert len(targets) == len(set(targets))

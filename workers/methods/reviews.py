@@ -94,6 +94,7 @@ async def _merge_base(session: Session, branch: str) -> str | None:
             cwd=settings.cwd,
             policy=settings.sandbox,
             env=environment(policy, os.environ, thread_id=session.id),
+            own=session.own,
             timeout_ms=GIT_TIMEOUT_MS,
             streams="split",
         )
