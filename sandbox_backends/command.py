@@ -28,6 +28,7 @@ from sandbox_backends.streams import Feed, Reader
 from sandbox_backends.terminal import resize
 from sandbox_backends.tree import Family, Process
 from sandbox_backends.view import verify
+from sandbox_backends.yielding import Yielding
 
 __all__ = ["DEFAULT_GRACE_S", "NOT_FOUND", "RunningCommand", "Sink"]
 
@@ -75,6 +76,7 @@ class RunningCommand:
         self._feed: Feed | None = None
         self._child: Spawned | None = None
         self._family: Family | None = None
+        self._yielding: Yielding | None = None
         self._sheath = 0
         self._ghosts = Ghosts()
         self._cgroup: Cgroup | None = None
@@ -229,6 +231,7 @@ class RunningCommand:
         self._sheath = launch.sheath
         self.pid = child.process.pid
         self._family = Family(self.pid, child.mark, confined=launch.confinement is not None)
+        self._yielding = Yielding(self._family)
         self._loop.add_reader(child.pidfd, self._on_exit)
         self._readers.append(Reader(child.output, self._take_output))
         if child.stderr is not None:
@@ -324,6 +327,8 @@ class RunningCommand:
     def _close(self) -> None:
         """Let go of every descriptor and ghost: the last process that could need them is gone."""
         self._close_pidfd()
+        if self._yielding is not None:
+            self._yielding.stop()
         if self._feed is not None:
             self._feed.close()
             self._feed = None

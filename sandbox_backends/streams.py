@@ -17,6 +17,9 @@ READS_PER_WAKE = 16
 STDIN_LIMIT = 16 << 20
 """Bytes a command may leave unread before more is refused."""
 DRAINED_BELOW = 1 << 18
+BURST, RATE = 32 << 20, 128 << 20
+"""Bytes read as they come, and bytes a second beyond: more is a flood that would take two processors from others."""
+FLOOD_PAUSE_S = 0.01
 
 
 class Reader:
@@ -28,6 +31,9 @@ class Reader:
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self._paused = False
+        self._budget = float(BURST)
+        self._refilled = self._loop.time()
+        self._waiting: asyncio.TimerHandle | None = None
         os.set_blocking(fd, False)
         self._loop.add_reader(fd, self._ready)
 
@@ -36,11 +42,30 @@ class Reader:
         if not self._paused and self._fd >= 0:
             self._paused = True
             self._loop.remove_reader(self._fd)
+            self._stop_waiting()
 
     def resume(self) -> None:
         if self._paused and self._fd >= 0:
             self._paused = False
             self._loop.add_reader(self._fd, self._ready)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def _slow_down(self) -> None:
+        """Let the command wait until there is something to spend again."""
+        now = self._loop.time()
+        self._budget = min(BURST, self._budget + RATE * (now - self._refilled))
+        self._refilled = now
+        if self._budget < CHUNK * READS_PER_WAKE:
+            self._loop.remove_reader(self._fd)
+            self._waiting = self._loop.call_later(FLOOD_PAUSE_S, self._go_on)
+
+    def _go_on(self) -> None:
+        self._waiting = None
+        self._loop.add_reader(self._fd, self._ready)
 
     def _ready(self) -> None:
         for _ in range(READS_PER_WAKE):
@@ -55,12 +80,17 @@ class Reader:
             if not chunk:
                 self.close()
                 return
+            self._budget -= len(chunk)
             self._sink(chunk)
+        # A whole round of full pipes and more to come: only who floods gets here.
+        if self._fd >= 0 and not self._paused:
+            self._slow_down()
 
     def close(self) -> None:
         if self._fd < 0:
             return
         fd, self._fd = self._fd, -1
+        self._stop_waiting()
         if not self._loop.is_closed():
             self._loop.remove_reader(fd)
         os.close(fd)

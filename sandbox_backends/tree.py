@@ -34,6 +34,8 @@ EXEC_LIMIT_S = 1.0
 """How long a process may be in the middle of an execve before we decide without its environment."""
 _ENVIRON_FIELDS = slice(47, 49)
 """Where `env_start` and `env_end` stand in a stat line, counted from the state."""
+_TIMES = slice(11, 15)
+"""utime, stime, cutime, cstime."""
 _DEAD = "ZX"
 
 
@@ -45,6 +47,8 @@ class Process(msgspec.Struct, frozen=True):
     parent: int
     session: int
     state: str
+    ticks: int = 0
+    """Processor time of it and of those it waited for, in clock ticks."""
 
     @property
     def alive(self) -> bool:
@@ -60,7 +64,8 @@ def look(pid: int) -> Process | None:
         return None
     # The name in parentheses may itself contain spaces and parentheses.
     fields = line[line.rindex(b")") + 2 :].split()
-    return Process(pid, int(fields[19]), int(fields[1]), int(fields[3]), fields[0].decode())
+    ticks = sum(map(int, fields[_TIMES]))
+    return Process(pid, int(fields[19]), int(fields[1]), int(fields[3]), fields[0].decode(), ticks)
 
 
 def children(pid: int) -> list[int]:

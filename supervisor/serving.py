@@ -16,6 +16,7 @@ import uvloop
 from config.errors import ConfigError
 from config.flags import Flags
 from config.home import find_home
+from sandbox_backends.scheduling import be_prompt
 from supervisor import exit_codes, logs
 from supervisor.commands.operations import OPERATIONS
 from supervisor.configuration import Configuration
@@ -63,6 +64,7 @@ def run(options: argparse.Namespace, zygote: Zygote) -> int:
             print(f"bulkhead: {error}", file=sys.stderr)
             return exit_codes.FAILED
         undo.pop_all()
+    be_prompt()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(configuration, runtime, listening, zygote))

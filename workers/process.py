@@ -12,7 +12,7 @@ import msgspec
 import uvloop
 
 from protocol.link import Adopt, Command, Frame
-from sandbox_backends import prctl, tree
+from sandbox_backends import prctl, scheduling, tree
 from workers.catalog import CatalogService
 from workers.host.service import HostService
 from workers.link import Link
@@ -32,6 +32,7 @@ def run(token: bytes, endpoint: str, lifeline: int, stacks: str, nice: int) -> i
     """Connect, wait to be adopted, serve; the exit code."""
     os.setsid()
     os.nice(nice)
+    scheduling.be_prompt()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     prctl.become_subreaper()
