@@ -32,6 +32,8 @@ class Conversation:
         self.id = thread_id
         self.turn = "0"
         """The submission that the running turn belongs to."""
+        self.turn_id: str | None = None
+        """Today's id of the turn that began last, once it is known."""
         self._window = window
         self._submitted = 0
         self._running = False
@@ -150,6 +152,7 @@ class Conversation:
             yield {"type": kind, "message": params["error"]["message"]}
         elif method == "turn/started":
             self._running = True
+            self.turn_id = params["turn"]["id"]
             self._last_message = None
             yield {"type": "task_started", "model_context_window": self._window}
         elif method == "turn/completed":

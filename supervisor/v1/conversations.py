@@ -154,9 +154,13 @@ async def interrupt(
 ) -> c.InterruptConversationResponse:
     adapter = front.adapter(connection)
     conversation = adapter.conversation(params.conversation_id)
-    await adapter.call("turn/interrupt", {"threadId": conversation.id, "turnId": ""})
+    if conversation.turn_id is None:
+        raise RpcError("no active turn to interrupt")
+    # By its id: without one, a thread in which nothing runs has no objection, and the end would never come.
+    end = conversation.end()
+    await adapter.call("turn/interrupt", {"threadId": conversation.id, "turnId": conversation.turn_id})
     conversation.submit()
-    await conversation.end()  # the answer comes after the event
+    await end  # the answer comes after the event
     return c.InterruptConversationResponse(abort_reason="interrupted")
 
 
@@ -181,7 +185,8 @@ async def _turn(
     conversation = adapter.conversation(conversation_id)
     conversation.submit()
     asked = {"threadId": conversation.id, "input": [_input(item) for item in items], **overrides}
-    await adapter.call("turn/start", asked)
+    started = await adapter.call("turn/start", asked)
+    conversation.turn_id = started["turn"]["id"]
 
 
 def _input(item: c.InputItem) -> dict[str, Any]:
