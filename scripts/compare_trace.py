@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+from private_keyring import missing_program
 from trace_exceptions import (
     Exceptions,
     Intended,
@@ -94,7 +95,10 @@ class Comparison:
         return [setup for setup in self._exceptions.setup if matches(setup.trace, trace)]
 
     def _skip(self, trace: str) -> str:
-        return next((setup.skip for setup in self._setups(trace) if setup.skip), "")
+        setups = self._setups(trace)
+        if any(setup.keyring for setup in setups) and (missing := missing_program()):
+            return missing
+        return next((setup.skip for setup in setups if setup.skip), "")
 
     def _replay(self, trace: Path, surroundings: Surroundings) -> Outcome:
         name = trace.stem

@@ -19,7 +19,8 @@ class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     file beside the recordings' folder, whose paths become live ones; `git` makes the project a repository with one
     commit; `env` adds to the environment; `leaves` are absolute paths that the commands
     of the recording create and which are removed. `after` names the recordings whose home this one continues.
-    `issuer` runs the issuer and backend that it was recorded with (`authmock.py` beside `mock.py`); its address is
+    `values` maps whole strings of the recorded client to what is sent in their place: what was taken out of the
+    recording. `keyring` runs a Secret Service; without one the recording is skipped. `issuer` runs the issuer and backend that it was recorded with (`authmock.py` beside `mock.py`); its address is
     {issuer} in `top`, `config` and `env`. `skip` is a reason not to replay it at all. In `top` and `config`, {python}, {home} and {recordings} stand for
     this interpreter, the user's home and the folder of the recording.
     """
@@ -35,6 +36,8 @@ class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     env: dict[str, str] = {}
     leaves: list[str] = []
     after: list[str] = []
+    values: dict[str, str] = {}
+    keyring: bool = False
     issuer: bool = False
     skip: str = ""
 

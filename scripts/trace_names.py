@@ -18,6 +18,8 @@ class Names:
 
     def __init__(self, user_home: Path) -> None:
         self._user_home = str(user_home)
+        self.values: dict[str, str] = {}
+        """Whole strings of the recorded client, in place of which others are sent."""
         self._ids: dict[str, str] = {}
         self._cursors: dict[str, str] = {}
 
@@ -47,7 +49,7 @@ class Names:
             return [self.rewrite(item, field) for item in value]
         if isinstance(value, str):
             known = self._cursors.get(value) if field in CURSOR_FIELDS else None
-            return self.text(value) if known is None else known
+            return self.values.get(value, self.text(value)) if known is None else known
         return value
 
     def text(self, value: str) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trace_browser import Browser
 from trace_line import (
     OUTPUT_DELTA,
     Difference,
@@ -94,6 +95,7 @@ class Replay:
         self._recorded = recorded
         self._server = server
         self._names = names
+        self._browser = Browser()
         self._patience = patience
         self._expected = Tally()
         self._arrived = Tally()
@@ -119,6 +121,9 @@ class Replay:
                     self._pump(time.monotonic() + min(pause, LONGEST_PAUSE))
                 if not self._send(line, asked):
                     break
+            elif line.direction == "meta" and "GET" in line.message:
+                self._await_expected(f"before {line.message['GET']}")
+                self.problems += self._browser.visit(line.message)
             if line.direction != "stderr":
                 before = line.time
         self._await_expected("at the end")
@@ -201,6 +206,7 @@ class Replay:
             ):
                 if number == 0:
                     self._names.learn(line.message, message)
+                    self._browser.learn(line.message, message)
                     return
                 number -= 1
 

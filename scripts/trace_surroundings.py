@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from private_keyring import private_keyring
 from trace_exceptions import Setup
 from trace_names import Names
 
@@ -50,6 +51,7 @@ class Surroundings:
         self._port = _free_port()
         self._issuer_port = _free_port()
         self._helpers: list[subprocess.Popen[bytes]] = []
+        self._keyrings = contextlib.ExitStack()
         self._run("mock.py", self._port, "model")
 
     def _run(self, program: str, port: int, record: str) -> None:
@@ -79,14 +81,19 @@ class Surroundings:
             "{home}": str(self.user_home),
             "{issuer}": f"http://127.0.0.1:{self._issuer_port}",
         }
+        extra: dict[str, str] = {}
+        if any(setup.keyring for setup in setups):
+            folder = self._place("keyring/bus").parent
+            keyring = self._keyrings.enter_context(private_keyring(folder))
+            extra["DBUS_SESSION_BUS_ADDRESS"] = keyring.env["DBUS_SESSION_BUS_ADDRESS"]
         if any(setup.issuer for setup in setups):
             self._run("authmock.py", self._issuer_port, "issuer.log")
         text = CONFIG
         for placeholder, value in values.items():
             text = text.replace(placeholder, value)
         (self.user_home / ".codex" / "config.toml").write_text(text)
-        extra: dict[str, str] = {}
         for setup in setups:
+            self.names.values |= setup.values
             for name, value in setup.env.items():
                 extra[name] = value.replace("{home}", values["{home}"]).replace(
                     "{issuer}", values["{issuer}"]
@@ -116,6 +123,7 @@ class Surroundings:
         return target
 
     def close(self) -> None:
+        self._keyrings.close()
         for helper in self._helpers:
             helper.kill()
             helper.wait()

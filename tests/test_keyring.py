@@ -4,77 +4,39 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
+from private_keyring import missing_program, private_keyring
 from protocol_client import ProtocolClient, RpcError
+from running_server import ROOT, runtime_folder
 
 from auth.account import key_record
 from auth.errors import KeyringUnavailableError
 from auth.keyring_store import KeyringStorage, account_name
 from auth.stores import open_storage
 
-ROOT = Path(__file__).resolve().parents[1]
 RECORD = key_record("sk-in-the-keyring")
-PASSWORD = b"test"
 
 
 @pytest.fixture(scope="module")
-def bus(tmp_path_factory):
-    """The environment of a session with an unlocked keyring, and its daemon's pid."""
-    if not (shutil.which("gnome-keyring-daemon") and shutil.which("dbus-daemon")):
-        pytest.skip("there is no gnome-keyring-daemon or dbus-daemon here (Debian: gnome-keyring, dbus)")
-    folder = tmp_path_factory.mktemp("bus")
-    folder.chmod(0o700)
-    address = f"unix:path={folder}/bus"
-    env = {
-        **os.environ,
-        "XDG_RUNTIME_DIR": str(folder),
-        "HOME": str(folder),
-        "DBUS_SESSION_BUS_ADDRESS": address,
-    }
-    env.pop("DISPLAY", None)
-    with subprocess.Popen(
-        ["dbus-daemon", "--session", "--nofork", "--nopidfile", f"--address={address}", "--print-address"],
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as daemon:
-        try:
-            assert daemon.stdout is not None
-            assert daemon.stdout.readline()
-            with subprocess.Popen(
-                ["gnome-keyring-daemon", "--foreground", "--unlock", "--components=secrets"],
-                env=env,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            ) as keyring:
-                assert keyring.stdin is not None
-                keyring.stdin.write(PASSWORD)
-                keyring.stdin.close()
-                try:
-                    assert keyring.stdout is not None
-                    keyring.stdout.readline()  # it is on the bus
-                    yield env, keyring
-                finally:
-                    keyring.kill()
-        finally:
-            daemon.kill()
+def keyring():
+    """An unlocked keyring on a bus of its own."""
+    if missing := missing_program():
+        pytest.skip(missing)
+    with runtime_folder() as folder, private_keyring(folder) as found:
+        yield found
 
 
 @pytest.fixture
-def session(bus, monkeypatch):
-    env, keyring = bus
-    for name in ("XDG_RUNTIME_DIR", "HOME", "DBUS_SESSION_BUS_ADDRESS"):
-        monkeypatch.setenv(name, env[name])
-    monkeypatch.delenv("DISPLAY", raising=False)
-    return keyring
+def session(keyring, monkeypatch):
+    """This process, and what it starts, have the keyring; its daemon."""
+    for name, value in keyring.env.items():
+        monkeypatch.setenv(name, value)
+    return keyring.daemon
 
 
 def attributes_of(home):
