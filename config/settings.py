@@ -134,6 +134,7 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     keyring_timeout_s: how long the system's keyring may take, a person who unlocks it included.
     max_streams: how many of a provider's model streams may be open at once; the default is 16, and no bound for
         providers on this machine. 0 is no bound.
+    provider_streams: the same for single providers, by name; goes before max_streams.
     credit_bytes: what a worker may have on the way to a client that does not read.
     unattended_approvals, unattended_after_s: what happens to a question (an approval, say) when no client has been
         attached to the thread for so long: it waits, it is declined, or its turn is interrupted.
@@ -166,6 +167,7 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     login_port: Port | None = None
     keyring_timeout_s: Seconds = 20.0
     max_streams: Count | None = None
+    provider_streams: dict[str, Count] = {}
     hibernate_after_s: Seconds = 600.0
     memory_budget_mib: Count = 0
     memory_pressure_pct: Seconds = 20.0

@@ -48,7 +48,7 @@ class Broker:
         try:
             call = _decode(payload)
             provider = find_provider(self._configuration.document, call.provider)
-            gate = self.limiter.gate(call.provider, self._limit(provider))
+            gate = self.limiter.gate(call.provider, self._limit(call.provider, provider))
         except (ConfigError, msgspec.MsgspecError) as error:
             answer(_encode(Authorization(problem=str(error))))
             return
@@ -116,7 +116,6 @@ class Broker:
         answer(_encode(authorization))
 
     async def _record(self, rejected: str | None) -> AuthRecord | None:
-        await self._accounts.enforce()
         keeper = self._accounts.keeper
         if rejected is None:
             return await keeper.fresh()
@@ -135,8 +134,9 @@ class Broker:
             metered=gate.metered,
         )
 
-    def _limit(self, provider: ModelProvider) -> int | None:
-        chosen = self._configuration.settings.bulkhead.max_streams
+    def _limit(self, name: str, provider: ModelProvider) -> int | None:
+        settings = self._configuration.settings.bulkhead
+        chosen = settings.provider_streams.get(name, settings.max_streams)
         if chosen is not None:
             return chosen or None
         host = urlsplit(provider.base_url or "").hostname

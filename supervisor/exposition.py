@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from supervisor.limiter import Gate, Limiter
 from supervisor.metrics import Histogram
 from supervisor.states import State
 from supervisor.version import VERSION
@@ -84,6 +85,7 @@ def _lines(front: Front) -> Iterator[str]:
         {"": sum(t.incarnation.owed for t in threads if t.incarnation is not None)},
     )
     yield from _family("thread_log_bytes", "gauge", "All thread logs together.", {"": front.limits.log_bytes})
+    yield from _streams(front.broker.limiter)
     requests = front.metrics.requests
     yield from _family(
         "requests_total",
@@ -98,6 +100,43 @@ def _lines(front: Front) -> Iterator[str]:
         front.metrics.first_tokens,
     )
     yield from _histogram("loop_lag_seconds", "How late the front's loop was.", front.metrics.lag)
+
+
+def _streams(limiter: Limiter) -> Iterator[str]:
+    """One sample a provider; one without a bound has no sample of it."""
+
+    def labelled(value: Callable[[Gate], float | None]) -> dict[str, float]:
+        samples = ((f'provider="{_escaped(name)}"', value(gate)) for name, gate in limiter.gates)
+        return {label: found for label, found in samples if found is not None}
+
+    for name, kind, text, value in (
+        (
+            "model_streams",
+            "gauge",
+            "Model streams open, as far as they are counted.",
+            lambda gate: len(gate.open),
+        ),
+        ("model_streams_limit", "gauge", "How many may be open at once.", lambda gate: gate.limit),
+        (
+            "model_streams_waiting",
+            "gauge",
+            "Streams that wait for a place or the end of a pause.",
+            lambda gate: gate.waiting,
+        ),
+        ("model_pause_seconds", "gauge", "How long no stream may begin.", lambda gate: gate.paused_s),
+        (
+            "model_pauses_total",
+            "counter",
+            "How often a provider wanted all to wait.",
+            lambda gate: gate.pauses,
+        ),
+    ):
+        yield from _family(name, kind, text, labelled(value))
+
+
+def _escaped(value: str) -> str:
+    """For a label: a user chooses the names of providers."""
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _family(name: str, kind: str, text: str, samples: Mapping[str, float]) -> Iterator[str]:

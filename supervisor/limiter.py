@@ -27,6 +27,8 @@ class Gate:
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
         self.open: set[Holder] = set()
+        self.pauses = 0
+        """How often somebody was told to wait."""
         self._waiting: OrderedDict[str, deque[tuple[Holder, asyncio.Future[None]]]] = OrderedDict()
         self._resume_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -71,6 +73,7 @@ class Gate:
     def pause(self, seconds: float) -> None:
         """No stream begins for so long; the longest of what is asked counts."""
         if 0 < seconds <= LONGEST_PAUSE_S:
+            self.pauses += 1
             self._resume_at = max(self._resume_at, self._loop.time() + seconds)
             self._again_at(self._resume_at)
 
@@ -136,6 +139,11 @@ class Limiter:
             for holder in [holder for holder in gate.open if holder[0] == worker]:
                 gate.leave(holder)
 
+    @property
+    def gates(self) -> list[tuple[str, Gate]]:
+        """By provider."""
+        return sorted(self._gates.items())
+
     def state(self) -> list[dict[str, Any]]:
         """For operators."""
         return [
@@ -146,5 +154,5 @@ class Limiter:
                 "waiting": gate.waiting,
                 "pausedSeconds": round(gate.paused_s, 3),
             }
-            for name, gate in sorted(self._gates.items())
+            for name, gate in self.gates
         ]

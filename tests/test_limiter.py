@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
 from running_server import LOOK_S
 
 from supervisor.limiter import Gate, Limiter
@@ -131,15 +132,72 @@ def test_streams_are_bounded_and_their_places_come_back(server):
         assert row == {"provider": "scripted", "streams": 0, "limit": 2, "waiting": 0, "pausedSeconds": 0.0}
 
 
-def test_a_provider_that_says_not_now_says_it_to_all_threads(server, model):
-    with server("-c", "model_providers.scripted.stream_max_retries=2") as s:
-        first, second = s.start_thread(), s.start_thread()
-        told = s.begin_turn(first, "!status-once 429 retry-after=2\n!say first")
-        await_gate(s, lambda row: row and row["pausedSeconds"] > 0)
-        other = s.begin_turn(second, "!say second")
-        await_gate(s, lambda row: row["waiting"] >= 1)
-        for turn in (told, other):
+def metrics_of(server):
+    """What Prometheus would read of the gates: name without prefix, and value, for the provider `scripted`."""
+    out = server.operate("metrics")["text"]
+    samples = dict(line.rsplit(" ", 1) for line in out.splitlines() if line.startswith("bulkhead_model_"))
+    ours = '{provider="scripted"}'
+    return {
+        name.removeprefix("bulkhead_model_").removesuffix(ours): float(value)
+        for name, value in samples.items()
+        if name.endswith(ours)
+    }
+
+
+def test_threads_are_let_in_in_their_turn_and_each_provider_has_a_bound_of_its_own(server, model, bulkhead):
+    second = "model_providers.second={name='Second',base_url='" + model.url + "',requires_openai_auth=false}"
+    bounds = ("-c", "bulkhead.max_streams=3", "-c", "bulkhead.provider_streams.scripted=1", "-c", second)
+    with server(*bounds) as s:
+        first, *threads = [s.start_thread() for _ in range(4)]
+        turn = s.begin_turn(first, "!hang")
+        await_gate(s, lambda row: row and row["streams"] == 1)
+        turns = []
+        for number, thread in enumerate(threads, 1):
+            turns.append(s.begin_turn(thread, f"!say {number}"))
+            await_gate(s, lambda row, number=number: row["waiting"] == number)
+        elsewhere = s.start_thread(modelProvider="second")
+        assert s.end_of(s.begin_turn(elsewhere, "!say elsewhere"))["status"] == "completed"
+        assert {row["provider"]: row["limit"] for row in s.operate("ps")["models"]} == {
+            "scripted": 1,
+            "second": 3,
+        }
+        told = metrics_of(s)
+        assert told == {
+            "streams": 1,
+            "streams_limit": 1,
+            "streams_waiting": 3,
+            "pause_seconds": 0,
+            "pauses_total": 0,
+        }
+        assert "provider scripted: 1 of 1 streams open, 3 wait\n" in bulkhead("ps")[1]
+        s.request("turn/interrupt", {"threadId": first, "turnId": turn})
+        for turn in turns:
             assert s.end_of(turn)["status"] == "completed"
-    refused, *later = model.requests()
-    assert len(later) == 2
-    assert all(request.at - refused.at >= 2 for request in later)
+    texts = [request.body["input"][-1]["content"][0]["text"] for request in model.requests()]
+    assert [text for text in texts if text != "!say elsewhere"] == ["!hang", "!say 1", "!say 2", "!say 3"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "!status-once 429 retry-after=3",
+        "!headers x-ratelimit-remaining-requests=0 x-ratelimit-reset-requests=3s",
+    ],
+)
+def test_a_provider_that_says_not_now_says_it_to_all_threads(server, model, answer):
+    """By a 429, or in the headers of an answer: nobody else has to find out, and nobody asks before the time."""
+    with server("-c", "model_providers.scripted.stream_max_retries=2") as s:
+        first, *others = [s.start_thread() for _ in range(5)]
+        told = s.begin_turn(first, f"{answer}\n!say first")
+        await_gate(s, lambda row: row and row["pausedSeconds"] > 0)
+        requests = [s.send_turn(thread, "!say other") for thread in others]
+        await_gate(s, lambda row: row["waiting"] >= len(others))
+        figures = metrics_of(s)
+        assert figures["streams_waiting"] >= len(others)
+        assert figures["pauses_total"] == 1
+        assert 0 < figures["pause_seconds"] <= 3
+        for turn in (told, *(s.result(request)["turn"]["id"] for request in requests)):
+            assert s.end_of(turn)["status"] == "completed"
+    saying, *later = model.requests()
+    assert len(later) == len(others) + answer.startswith("!status")
+    assert all(request.at - saying.at >= 3 for request in later)

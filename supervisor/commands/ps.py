@@ -114,6 +114,12 @@ def _print(answer: dict[str, Any], *, several: bool) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for model in answer["models"]:
+        if model["waiting"] or model["pausedSeconds"]:
+            bound = "" if model["limit"] is None else f" of {model['limit']}"
+            pause = f", none begins for {model['pausedSeconds']:.1f}s" if model["pausedSeconds"] else ""
+            waiting = f"{model['streams']}{bound} streams open, {model['waiting']} wait{pause}"
+            print(f"provider {model['provider']}: {waiting}")
     if several:
         print()
 
