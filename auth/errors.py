@@ -7,6 +7,7 @@ AuthError
 ├── MissingVariableError           the environment variable of a provider's key is not set
 ├── InvalidHeaderError             a header of a provider has a name or value that cannot be sent
 ├── LoginError                     a login came to nothing
+│   └── DeviceCodesDisabledError   the issuer knows no device codes
 ├── RefreshError                   new tokens could not be had this time
 │   └── RefreshRefusedError        and never will be: a new login is needed
 └── BackendError                   the account's backend did not answer, or not as it should
@@ -17,6 +18,7 @@ from __future__ import annotations
 __all__ = [
     "AuthError",
     "BackendError",
+    "DeviceCodesDisabledError",
     "InvalidHeaderError",
     "KeyringUnavailableError",
     "LoginError",
@@ -60,6 +62,10 @@ class InvalidHeaderError(AuthError):
 
 class LoginError(AuthError):
     """The text is what clients are shown."""
+
+
+class DeviceCodesDisabledError(LoginError):
+    pass
 
 
 class RefreshError(AuthError):

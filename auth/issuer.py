@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import httpx
 import msgspec
 
-from auth.errors import LoginError, RefreshError, RefreshRefusedError
+from auth.errors import DeviceCodesDisabledError, LoginError, RefreshError, RefreshRefusedError
 from auth.secrecy import Discreet
 from network.transport import NetworkSettingError
 
@@ -39,6 +39,9 @@ _PERMANENT = {
     "refresh_token_reused": _REFUSED + "was already used. Please log out and sign in again.",
     "refresh_token_invalidated": _REFUSED + "was revoked. Please log out and sign in again.",
 }
+_REFUSED_SOMEHOW = "Your access token could not be refreshed. Please log out and sign in again."
+COMPLAINT_CHARACTERS = 500
+"""Of what an issuer says in an error; more is a web page."""
 _TRANSPORT_ERRORS = (httpx.HTTPError, httpx.InvalidURL, NetworkSettingError)
 
 
@@ -64,13 +67,18 @@ class TokenReply(Discreet, frozen=True, kw_only=True):
 
 
 class DeviceCode(Discreet, frozen=True, kw_only=True):
-    """`interval` in seconds, as text."""
+    """`interval` in seconds, often as text."""
 
     device_auth_id: str
     user_code: str
-    interval: str | int = "5"
+    interval: str | float = "5"
 
     shown: ClassVar[frozenset[str]] = frozenset({"interval"})
+
+    @property
+    def pause_s(self) -> float:
+        """Between two questions. Raises ValueError: the issuer's text is no number."""
+        return float(self.interval)
 
 
 class DeviceGrant(Discreet, frozen=True, kw_only=True):
@@ -127,10 +135,11 @@ class Issuer:
         }
         response = await self._post(self._token_url, "Token exchange failed", data=form)
         if not response.is_success:
-            raise LoginError(f"Token exchange failed: token endpoint returned status {_status(response)}")
+            told = f"token endpoint returned status {_status(response)}: {_complaint(response)}"
+            raise LoginError(f"Token exchange failed: {told.removesuffix(': ')}")
         reply = _decoded(response, TokenReply)
         if reply is None or not (reply.id_token and reply.access_token and reply.refresh_token):
-            raise LoginError("Token exchange failed: token endpoint returned no tokens")
+            raise LoginError("Token exchange failed: OAuth token response is invalid")
         return reply
 
     async def api_key(self, id_token: str) -> str | None:
@@ -165,8 +174,8 @@ class Issuer:
             response = await self._client.post(self._refresh_url, json=body, timeout=TIMEOUT_S)
         except _TRANSPORT_ERRORS as error:
             raise RefreshError(f"the tokens could not be refreshed: {_reason(error)}") from None
-        if response.status_code == httpx.codes.UNAUTHORIZED:
-            raise RefreshRefusedError(_why_refused(response))
+        if _refuses(response):
+            raise RefreshRefusedError(_PERMANENT.get(_error_code(response) or "", _REFUSED_SOMEHOW))
         reply = _decoded(response, TokenReply) if response.is_success else None
         if reply is None:
             raise RefreshError(f"the tokens could not be refreshed: the issuer answered {_status(response)}")
@@ -192,20 +201,25 @@ class Issuer:
         return f"{self.url}/deviceauth/callback"
 
     async def device_code(self) -> DeviceCode:
-        """:raises LoginError: the issuer gives none."""
+        """Raises LoginError: the issuer gives none; DeviceCodesDisabledError: it knows none at all."""
         url = f"{self.url}/api/accounts/deviceauth/usercode"
         response = await self._post(url, "failed to request device code", json={"client_id": self.client_id})
         if response.status_code == httpx.codes.NOT_FOUND:
-            raise LoginError(
-                "failed to request device code: device code login is not enabled for this Codex server. "
+            raise DeviceCodesDisabledError(
+                "device code login is not enabled for this Codex server. "
                 "Use the browser login or verify the server URL."
             )
-        code = _decoded(response, DeviceCode) if response.is_success else None
-        if code is None:
+        if not response.is_success:
             raise LoginError(
                 f"failed to request device code: device code request failed with status {_status(response)}"
             )
-        return code
+        code = _decoded(response, DeviceCode)
+        try:
+            if code is not None and code.pause_s >= 0:
+                return code
+        except ValueError:
+            pass
+        raise LoginError("failed to request device code: the issuer's answer is not understood")
 
     async def device_grant(self, code: DeviceCode) -> DeviceGrant | None:
         """What the person's consent gave; None as long as there is none.
@@ -220,9 +234,11 @@ class Issuer:
             return None  # the next question may be answered
         if response.status_code in (httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND) or response.is_server_error:
             return None
-        grant = _decoded(response, DeviceGrant) if response.is_success else None
-        if grant is None:
+        if not response.is_success:
             raise LoginError(f"device auth failed with status {_status(response)}")
+        grant = _decoded(response, DeviceGrant)
+        if grant is None:
+            raise LoginError("error decoding response body")
         return grant
 
     async def _post(self, url: str, what: str, **body: Any) -> httpx.Response:
@@ -241,14 +257,26 @@ def _decoded(response: httpx.Response, kind: type[T]) -> T | None:
         return None
 
 
-def _why_refused(response: httpx.Response) -> str:
-    try:
-        error = msgspec.json.decode(response.content, type=dict[str, Any]).get("error")
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        error = None
+def _refuses(response: httpx.Response) -> bool:
+    """Whether the issuer will never take the token: any 401, and the 400 that says so."""
+    if response.status_code == httpx.codes.BAD_REQUEST:
+        code = _error_code(response)
+        return code == "invalid_grant" or code in _PERMANENT
+    return response.status_code == httpx.codes.UNAUTHORIZED
+
+
+def _error_code(response: httpx.Response) -> str | None:
+    error = (_decoded(response, dict[str, Any]) or {}).get("error")
     code = error.get("code") if isinstance(error, dict) else error
-    unknown = "Your access token could not be refreshed. Please log out and sign in again."
-    return _PERMANENT.get(code, unknown) if isinstance(code, str) else unknown
+    return code if isinstance(code, str) else None
+
+
+def _complaint(response: httpx.Response) -> str:
+    """What an issuer says about an error: the description if there is one, else all of it."""
+    told = _decoded(response, dict[str, Any]) or {}
+    error = told.get("error")
+    text = told.get("error_description") or (error.get("message") if isinstance(error, dict) else None)
+    return (text if isinstance(text, str) else response.text).strip()[:COMPLAINT_CHARACTERS]
 
 
 def _status(response: httpx.Response) -> str:

@@ -44,8 +44,16 @@ RenewExternal = Callable[[str | None], Awaitable[tuple[str, str, str | None]]]
 
 
 class Keeper:
-    def __init__(self, storage: Storage, home: str, issuer: Callable[[], Awaitable[Issuer]]) -> None:
-        """`issuer` is awaited at the first need: most servers never speak to one."""
+    def __init__(
+        self,
+        storage: Storage,
+        home: str,
+        issuer: Callable[[], Awaitable[Issuer]],
+        allows: Callable[[AuthRecord], bool] = lambda _: True,
+    ) -> None:
+        """`issuer` is awaited at the first need. A stored login that is not allowed is as none."""
+        self._allows = allows
+        self._barred = False
         self._storage = storage
         self._home = home
         self._issuer = issuer
@@ -76,6 +84,14 @@ class Keeper:
 
         :raises StorageError: it cannot be read.
         """
+        record = await self._stored(anew=anew)
+        barred = record is not None and not self._allows(record)
+        if barred and not self._barred:
+            log.warning("the configuration does not allow the stored login: it is not used")
+        self._barred = barred
+        return None if barred else record
+
+    async def _stored(self, *, anew: bool = False) -> AuthRecord | None:
         if self._external is not None:
             return self._external
         if self._unsaved is not None:
@@ -218,7 +234,7 @@ class Keeper:
     def log_in_external(self, record: AuthRecord) -> None:
         self._external = record
 
-    async def log_out(self, *, revoke: bool = True) -> bool:
+    async def log_out(self) -> bool:
         """Forget the login, wherever it is; whether there was one. Tells the issuer, as far as it answers.
 
         :raises StorageError: it cannot be deleted.
@@ -228,10 +244,10 @@ class Keeper:
             return True
         async with self._lock():
             try:
-                record = await self.current(anew=True)
+                record = await self._stored(anew=True)
             except StorageError:
                 record = None  # a damaged record is deleted all the same
-            if revoke and record is not None and record.tokens is not None and record.tokens.refresh_token:
+            if record is not None and record.tokens is not None and record.tokens.refresh_token:
                 await (await self._issuer()).revoke(record.tokens.refresh_token)
             self._cached, self._is_cached, self._unsaved = None, False, None
             return await asyncio.to_thread(self._storage.delete)

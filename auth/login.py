@@ -31,7 +31,7 @@ SHORTEST_POLL_S = 0.05
 def check_workspace(account_id: str | None, allowed: tuple[str, ...]) -> None:
     """:raises LoginError: the account is none of the allowed workspaces; an empty `allowed` is no restriction."""
     if allowed and account_id not in allowed:
-        raise LoginError(f"Login is restricted to workspace id {', '.join(allowed)}.")
+        raise LoginError(f"Login is restricted to workspace id(s) {', '.join(allowed)}.")
 
 
 class BrowserLogin:
@@ -83,15 +83,18 @@ class BrowserLogin:
     async def _finish(self, query: dict[str, str]) -> None:
         if self._outcome.done():
             raise LoginError("This login is over already.")
+        work = asyncio.ensure_future(self._record_for(query))
+        # Whoever cancels the login meanwhile has its last word, which the browser shows.
+        await asyncio.wait({work, self._outcome}, return_when=asyncio.FIRST_COMPLETED)
+        if self._outcome.done():
+            work.cancel()
+            raise LoginError("This login was cancelled.")
         try:
-            record = await self._record_for(query)
+            record = work.result()
         except LoginError as error:
-            told = LoginError(f"Login server error: {error}")
-            if not self._outcome.done():
-                self._outcome.set_exception(told)
+            self._outcome.set_exception(LoginError(f"Login server error: {error}"))
             raise
-        if not self._outcome.done():
-            self._outcome.set_result(record)
+        self._outcome.set_result(record)
 
     async def _record_for(self, query: dict[str, str]) -> AuthRecord:
         if "error" in query:
@@ -128,10 +131,7 @@ class DeviceLogin:
     async def record(self, timeout_s: float = DEVICE_TIMEOUT_S) -> AuthRecord:
         """:raises LoginError: it was refused, or nobody typed the code in in time."""
         assert self._code is not None
-        try:
-            pause = max(float(self._code.interval), SHORTEST_POLL_S)
-        except ValueError:
-            raise LoginError("the issuer's polling interval is not understood") from None
+        pause = max(self._code.pause_s, SHORTEST_POLL_S)
         try:
             async with asyncio.timeout(timeout_s):
                 while True:

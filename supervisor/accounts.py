@@ -6,13 +6,13 @@ import asyncio
 import importlib
 import logging
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from auth.account import Account, account_of, external_record, key_record
-from auth.errors import AuthError, LoginError, RefreshError, StorageError, UnsupportedAuthModeError
+from auth.errors import BackendError, LoginError, RefreshError, StorageError, UnsupportedAuthModeError
 from auth.keeper import Keeper, fingerprint
 from auth.record import AuthRecord
 from auth.stores import open_storage
@@ -38,6 +38,8 @@ log = logging.getLogger("bulkhead.accounts")
 CLIENT_ANSWER_S = 10.0
 """How long a client that supplies tokens has to supply new ones; Codex gives it as much."""
 EXTERNAL_ACTIVE = "External auth is active. Use account/login/start (chatgptAuthTokens) to update it or account/logout to clear it."
+_UNAUTHORIZED = 401
+T = TypeVar("T")
 Tell = Callable[[str, Wire], None]
 
 
@@ -55,13 +57,12 @@ class Accounts:
         storage = open_storage(
             settings.cli_auth_credentials_store, configuration.home, settings.bulkhead.keyring_timeout_s
         )
-        self.keeper = Keeper(storage, configuration.home, self.issuer)
+        self.keeper = Keeper(storage, configuration.home, self.issuer, self._allows)
         self.keeper.renew_external = self._ask_supplier
         self._supplier: Connection | None = None
         self._http: asyncio.Future[httpx.AsyncClient] | None = None
         self._routes: dict[str, AccountRoute] = {}
         self._told: AccountUpdated | None = None
-        self._restrictions: asyncio.Future[None] | None = None
 
     # --- who ---------------------------------------------------------------------------------------------
 
@@ -77,7 +78,6 @@ class Accounts:
 
         :raises StorageError: it cannot be read.
         """
-        await self.enforce()
         try:
             return await (self.keeper.renewed() if renew else self.keeper.fresh())
         except RefreshError as error:
@@ -105,9 +105,28 @@ class Accounts:
         mark = fingerprint(record.tokens.access_token)
         found = self._routes.get(mark)
         if found is None:
-            found = await (await self.backend()).route(record)
+            found = await self.ask(record, lambda backend, login: backend.route(login))
             self._routes = {mark: found}
         return found
+
+    async def ask(self, record: AuthRecord, question: Callable[[Backend, AuthRecord], Awaitable[T]]) -> T:
+        """Ask the account's backend; after a 401 once more with new tokens.
+
+        :raises BackendError: it does not answer, or not as it should.
+        """
+        backend = await self.backend()
+        try:
+            return await question(backend, record)
+        except BackendError as error:
+            if error.status != _UNAUTHORIZED or record.tokens is None:
+                raise
+            try:
+                renewed = await self.keeper.renewed(fingerprint(record.tokens.access_token))
+            except (RefreshError, StorageError):
+                renewed = None
+            if renewed is None:
+                raise
+            return await question(backend, renewed)
 
     def updated(self, account: Account | None, *, again: bool = False) -> None:
         """Tell all clients who is logged in, if it is not what they were told last."""
@@ -128,29 +147,20 @@ class Accounts:
         forced = self._configuration.settings.forced_chatgpt_workspace_id
         return (forced,) if isinstance(forced, str) else forced or ()
 
-    async def enforce(self) -> None:
-        """Log out, once, what the configuration does not allow."""
-        if self._configuration.settings.forced_login_method is None and not self.workspaces:
-            return
-        if self._restrictions is None:
-            self._restrictions = asyncio.ensure_future(self._drop_forbidden())
-        await asyncio.shield(self._restrictions)
-
-    async def _drop_forbidden(self) -> None:
+    def _allows(self, record: AuthRecord) -> bool:
+        """Whether a stored login may be used; one that may not is left where it is."""
         forced = self._configuration.settings.forced_login_method
+        if forced is None and not self.workspaces:
+            return True
         try:
-            account = account_of(await self.keeper.current())
-            if account is None:
-                return
-            kind = "api" if account.mode == "apikey" else "chatgpt"
-            elsewhere = (
-                kind == "chatgpt" and bool(self.workspaces) and account.account_id not in self.workspaces
-            )
-            if (forced is not None and kind != forced) or elsewhere:
-                log.warning("the stored login is not allowed by the configuration and is removed")
-                await self.keeper.log_out(revoke=False)
-        except AuthError as error:
-            log.warning("the stored login could not be checked: %s", error)
+            account = account_of(record)
+        except UnsupportedAuthModeError:
+            return True  # whoever uses it says so
+        if account is None:
+            return True
+        kind = "api" if account.mode == "apikey" else "chatgpt"
+        elsewhere = kind == "chatgpt" and bool(self.workspaces) and account.account_id not in self.workspaces
+        return not elsewhere and forced in (None, kind)
 
     def check(self, kind: str) -> None:
         """:raises LoginRefusedError: no login of that kind (of `account/login/start`) is allowed now."""
@@ -166,8 +176,9 @@ class Accounts:
 
     def _check_external(self, account_id: str) -> None:
         if self.workspaces and account_id not in self.workspaces:
-            wanted = ", ".join(self.workspaces)
-            raise LoginRefusedError(f"External auth must use workspace {wanted}, but received {account_id}.")
+            wanted = ", ".join(f'"{name}"' for name in self.workspaces)
+            told = f'External auth must use one of workspace(s) [{wanted}], but received "{account_id}".'
+            raise LoginRefusedError(told)
 
     # --- logins at once, and logouts -----------------------------------------------------------------------------
 

@@ -24,8 +24,9 @@ __all__ = ["Logins"]
 log = logging.getLogger("bulkhead.logins")
 
 _SERVER = "Login server error: "
-REPLACED = _SERVER + "Login cancelled"
+_REPLACED = _SERVER + "Login cancelled"
 _NOT_COMPLETED = "Login was not completed"
+_BROWSER_NOT_COMPLETED = _SERVER + _NOT_COMPLETED
 
 
 class Flow(Protocol):
@@ -65,20 +66,19 @@ class Logins:
         :raises LoginError: there is no port for the browser to come back to.
         :raises StorageError: a login could not be kept.
         """
-        await self.end(REPLACED)
+        await self.end(by_browser=True)
         await self._accounts.keeper.probe()
         login = await asyncio.to_thread(importlib.import_module, "auth.login")
         issuer = await self._accounts.issuer()
         flow: BrowserLogin = login.BrowserLogin(issuer, originator, self._accounts.workspaces)
         port = self._configuration.settings.bulkhead.login_port
         await (flow.open() if port is None else flow.open((port,)))
-        return self._begin(
-            Attempt(flow, _SERVER + _NOT_COMPLETED, lambda well: flow.close(linger=well))
-        ), flow
+        attempt = Attempt(flow, _BROWSER_NOT_COMPLETED, lambda well: flow.close(linger=well))
+        return self._begin(attempt), flow
 
     async def begin_device(self) -> tuple[str, DeviceLogin]:
         """Raises as `begin_browser`; LoginError if the issuer gives no code."""
-        await self.end(REPLACED)
+        await self.end()
         await self._accounts.keeper.probe()
         login = await asyncio.to_thread(importlib.import_module, "auth.login")
         flow: DeviceLogin = login.DeviceLogin(await self._accounts.issuer(), self._accounts.workspaces)
@@ -94,13 +94,17 @@ class Logins:
         attempt.task.cancel()
         return True
 
-    async def end(self, why: str = _SERVER + _NOT_COMPLETED) -> None:
-        """End the login under way, if any, and the last one's wait for its browser; clients are told `why`."""
+    async def end(self, *, by_browser: bool = False) -> None:
+        """End the login under way, if any, and the last one's wait for its browser.
+
+        `by_browser`: another such login wants the port, which the clients of the first are told in Codex's words.
+        """
         for closing in tuple(self._lingering):
             closing.cancel()
         attempt, self._attempt = self._attempt, None
         if attempt is not None and attempt.task is not None:
-            attempt.why = why
+            if by_browser and attempt.why == _BROWSER_NOT_COMPLETED:
+                attempt.why = _REPLACED
             attempt.task.cancel()
             await asyncio.wait({attempt.task})
 

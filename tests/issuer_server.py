@@ -59,9 +59,19 @@ class Issuer:
         """For device codes."""
         self.accepted: set[str] | None = None
         """Access tokens that the backend takes; None: all."""
+        self.asked = threading.Event()
+        """Somebody wants tokens for a code; they are given as long as `held` is set."""
+        self.held = threading.Event()
+        self.held.set()
         self._numbers = itertools.count(1)
 
     # --- what a test does ---------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """As it was at first, but for the numbers in what it gives out, which name nothing twice."""
+        url, numbers = self.url, self._numbers
+        self.__init__()  # type: ignore[misc]
+        self.url, self._numbers = url, numbers
 
     @property
     def env(self) -> dict[str, str]:
@@ -117,6 +127,8 @@ class Issuer:
     def token(self, body: dict[str, Any]) -> tuple[int, Any]:
         match body.get("grant_type"):
             case "authorization_code":
+                self.asked.set()
+                self.held.wait(20)
                 challenge, redirect = self.codes.pop(body["code"], ("", ""))
                 digest = hashlib.sha256(body["code_verifier"].encode()).digest()
                 made = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
@@ -165,6 +177,8 @@ class Issuer:
                     "account_routing_override": "NO_CONSTRAINT",
                 }
                 return 200, {"accounts": [{"id": self.account, **route}]}
+            case "/backend-api/wham/config/bundle":
+                return 200, {}  # Codex asks for it
             case "/backend-api/wham/usage":
                 return 200, USAGE
             case "/backend-api/wham/profiles/me":

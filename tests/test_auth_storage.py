@@ -5,7 +5,7 @@ import os
 import stat
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auth.errors import StorageError
@@ -74,6 +74,7 @@ def test_an_old_file_is_read(tmp_path):
         st.none() | st.text() | st.lists(st.integers(0, 9)),
     ),
 )
+@settings(max_examples=30, deadline=None)  # each is synced to the disk, which may be busy
 def test_any_record_comes_back(tmp_path_factory, mode, key, extra):
     storage = FileStorage(str(tmp_path_factory.getbasetemp()))
     record = AuthRecord(auth_mode=mode, api_key=key, extra=extra)

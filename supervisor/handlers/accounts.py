@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from auth.account import Account, account_of
-from auth.errors import BackendError, LoginError, StorageError
+from auth.errors import BackendError, DeviceCodesDisabledError, LoginError, StorageError
 from auth.record import AuthRecord
 from protocol.accounts import (
     ApiKeyAccount,
@@ -29,7 +29,6 @@ from protocol.rpc import INTERNAL_ERROR, RpcError
 from supervisor.accounts import LoginRefusedError
 from supervisor.afterwards import after
 from supervisor.connection import Connection
-from supervisor.logins import REPLACED
 
 if TYPE_CHECKING:
     from supervisor.front import Front
@@ -47,8 +46,8 @@ async def read(front: Front, connection: Connection, params: ReadAccountParams) 
         return ReadAccountResponse(account=ApiKeyAccount(), requires_openai_auth=True)
     try:
         route = await accounts.route(record)
-    except BackendError:
-        raise RpcError("workspace routing discovery failed", INTERNAL_ERROR) from None
+    except BackendError as error:
+        raise RpcError(str(error), INTERNAL_ERROR) from None
     after(lambda: accounts.updated(account))
     return ReadAccountResponse(
         account=ChatgptAccount(email=account.email, plan_type=account.plan or "unknown"),
@@ -70,6 +69,8 @@ async def status(front: Front, connection: Connection, params: AuthStatusParams)
     if found is None:
         return AuthStatusResponse(requires_openai_auth=True)
     record, account = found
+    if not _bearer(record):
+        return AuthStatusResponse(requires_openai_auth=True)  # an empty key is a login, but of no use
     return AuthStatusResponse(
         auth_method=account.mode,
         auth_token=_bearer(record) if params.include_token else None,
@@ -87,7 +88,7 @@ def _bearer(record: AuthRecord) -> str | None:
 async def login(front: Front, connection: Connection, params: LoginParams) -> LoginResponse:
     try:
         return await _login(front, connection, params)
-    except LoginRefusedError as error:
+    except (LoginRefusedError, DeviceCodesDisabledError) as error:
         raise RpcError(str(error)) from None
     except LoginError as error:
         told = "failed to set external auth: " if params.type == "chatgptAuthTokens" else ""
@@ -106,7 +107,7 @@ async def _login(front: Front, connection: Connection, params: LoginParams) -> L
         case "apiKey":
             key = _required(params.api_key, "apiKey")
             accounts.check(params.type)
-            await logins.end(REPLACED)
+            await logins.end()
             account = await accounts.log_in_key(key)
             after(lambda: _completed(front, account))
             return LoginResponse(type="apiKey")
@@ -124,12 +125,12 @@ async def _login(front: Front, connection: Connection, params: LoginParams) -> L
                 user_code=device.code,
             )
         case "chatgptAuthTokens":
-            if not connection.experimental:
-                raise RpcError("account/login/start.chatgptAuthTokens requires experimentalApi capability")
             token = _required(params.access_token, "accessToken")
             account_id = _required(params.chatgpt_account_id, "chatgptAccountId")
+            if not connection.experimental:
+                raise RpcError("account/login/start.chatgptAuthTokens requires experimentalApi capability")
             accounts.check(params.type)
-            await logins.end(REPLACED)
+            await logins.end()
             account = accounts.log_in_external(connection, token, account_id, params.chatgpt_plan_type)
             after(lambda: _completed(front, account))
             return LoginResponse(type="chatgptAuthTokens")

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import math
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import msgspec
 
 from auth.account import account_of
-from auth.errors import BackendError, RefreshError, StorageError, UnsupportedAuthModeError
-from auth.keeper import fingerprint
+from auth.errors import BackendError, StorageError, UnsupportedAuthModeError
 from auth.plans import plan_type
 from auth.record import AuthRecord
 from protocol.accounts import (
@@ -35,21 +33,22 @@ from supervisor.connection import Connection
 
 if TYPE_CHECKING:
     from auth import backend_types as types
-    from auth.backend import Backend
     from supervisor.front import Front
 
 MAIN_LIMIT = "codex"
 _SECONDS_A_MINUTE = 60
-_UNAUTHORIZED = 401
 T = TypeVar("T")
 
 
 async def read(front: Front, connection: Connection, params: RateLimitsParams) -> RateLimitsResponse:
     record = await _login(front, "rate limits")
-    usage, credits_ = await asyncio.gather(
-        _asked(front, record, lambda backend, login: backend.usage(login), "rate limits"),
-        _reset_credits(front, record),
-    )
+    try:
+        usage, credits_ = await asyncio.gather(
+            front.accounts.ask(record, lambda backend, login: backend.usage(login)),
+            _reset_credits(front, record),
+        )
+    except BackendError as error:
+        raise RpcError(f"failed to fetch codex rate limits: {error}", INTERNAL_ERROR) from None
     account = account_of(record)
     after(lambda: front.accounts.updated(account))
     return _limits(usage, credits_, account.account_id if account else None)
@@ -57,7 +56,10 @@ async def read(front: Front, connection: Connection, params: RateLimitsParams) -
 
 async def usage(front: Front, connection: Connection, params: UsageParams) -> UsageResponse:
     record = await _login(front, "token usage")
-    profile = await _asked(front, record, lambda backend, login: backend.profile(login), "token usage")
+    try:
+        profile = await front.accounts.ask(record, lambda backend, login: backend.profile(login))
+    except BackendError as error:
+        raise RpcError(f"failed to fetch token usage profile: {error}", INTERNAL_ERROR) from None
     stats = profile.stats
     days = stats.daily_usage_buckets
     return UsageResponse(
@@ -91,28 +93,6 @@ async def _login(front: Front, what: str) -> AuthRecord:
     if account.mode == "apikey":
         raise RpcError(f"chatgpt authentication required to read {what}")
     return record
-
-
-async def _asked(
-    front: Front, record: AuthRecord, ask: Callable[[Backend, AuthRecord], Awaitable[T]], what: str
-) -> T:
-    """Ask the backend; after a 401 once more with new tokens."""
-    backend = await front.accounts.backend()
-    try:
-        try:
-            return await ask(backend, record)
-        except BackendError as error:
-            if error.status != _UNAUTHORIZED or record.tokens is None:
-                raise
-            try:
-                renewed = await front.accounts.keeper.renewed(fingerprint(record.tokens.access_token))
-            except (RefreshError, StorageError):
-                renewed = None
-            if renewed is None:
-                raise
-            return await ask(backend, renewed)
-    except BackendError as error:
-        raise RpcError(f"failed to fetch codex {what}: {error}", INTERNAL_ERROR) from None
 
 
 async def _reset_credits(front: Front, record: AuthRecord) -> types.ResetCredits | None:
