@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import pytest
 
@@ -63,3 +64,19 @@ def test_a_link_in_the_workspace_does_not_take_a_patch_outside(server, model, wo
     client.turn(thread, f"{patch}\n!then\n!say ok")
     assert "writing outside of the project" in outputs(model)[0]
     assert (tmp_path / "victim").read_text() == "mine\n"
+
+
+def test_an_interrupted_patch_is_whole_all_the_same(server, workspace):
+    client = server()
+    thread = client.start_thread(sandbox="workspace-write")
+    client.turn(thread, "!say ready")
+    files = 300
+    patch = "\n".join(f"*** Add File: f{number}\n+x" for number in range(files))
+    turn = client.begin_turn(thread, f"!patch\n*** Begin Patch\n{patch}\n*** End Patch\n!then\n!hang")
+    deadline = time.monotonic() + 60
+    while not (workspace / "f0").exists():
+        assert time.monotonic() < deadline
+    client.request("turn/interrupt", {"threadId": thread, "turnId": turn})
+    assert client.end_of(turn)["status"] == "interrupted"
+    assert len(list(workspace.glob("f*"))) == files
+    assert not list(workspace.glob(".patch-*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Mapping
@@ -17,9 +18,11 @@ from protocol.notifications import (
 )
 from protocol.policy import DangerFullAccess, ExternalSandbox, ReadOnly
 from sandbox_backends import view
+from sandbox_backends.command import RunningCommand
 from sandbox_backends.errors import SandboxError
 from sandbox_backends.plan import Ids
 from sandbox_backends.planner import plan
+from sandbox_backends.result import ExecResult
 from sandbox_backends.runner import run_with_plan
 from workers.approvals import Unanswerable
 from workers.session import now_ms
@@ -32,6 +35,8 @@ __all__ = ["ApplyPatch"]
 
 APPLY_TIMEOUT_MS = 60_000
 """A patch is text in memory; a minute means that a file system does not answer."""
+INTERRUPT_PATIENCE_S = 5.0
+"""What an interrupted turn waits for its patch; most take milliseconds."""
 GRAMMAR = """start: begin_patch hunk+ end_patch
 begin_patch: "*** Begin Patch" LF
 end_patch: "*** End Patch" LF?
@@ -180,7 +185,19 @@ class ApplyPatch:
             command = await run_with_plan(prepared)
             command.write(patch_input(text))
             command.close_stdin()
-            result = await command.wait()
+            result = await _finished(command)
         except SandboxError as error:
             return str(error), 1
         return result.output.text(), result.exit_code
+
+
+async def _finished(command: RunningCommand) -> ExecResult:
+    """Its result. An interrupt waits for it: ended between two files, a patch would be half done."""
+    running = asyncio.ensure_future(command.wait())
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait((running,), timeout=INTERRUPT_PATIENCE_S)
+        running.cancel()  # ends what still runs
+        await asyncio.wait((running,))
+        raise
