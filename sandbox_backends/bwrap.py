@@ -26,6 +26,7 @@ from sandbox_backends.plan import ExecPlan, limited
 from sandbox_backends.result import Outcome, SetupFailure
 from sandbox_backends.terminal import job_control
 from sandbox_backends.tree import Family
+from sandbox_backends.userns import refusal
 from sandbox_backends.view import View, writable
 
 __all__ = ["Bwrap", "remedy_for"]
@@ -63,7 +64,7 @@ _REMEDIES = (
     ("Failed RTM_NEWADDR", "load the AppArmor profile bwrap-userns-restrict (package apparmor-profiles)"),
     ("setting up uid map", "load the AppArmor profile bwrap-userns-restrict (package apparmor-profiles)"),
     (
-        "No permissions to create",
+        "No permissions to creat",
         "allow unprivileged user namespaces, or run the container with a seccomp profile that does",
     ),
     ("(ENOSPC)", "raise the sysctl user.max_user_namespaces"),
@@ -151,10 +152,12 @@ class Bwrap:
             code, said = _run(path, *base, *end)
             features = ("network", "pid")
             if code:
+                cause = refusal()
+                reason = f"{path}: {first.strip() or code}"
                 return Capability(
                     ok=False,
-                    reason=f"{path}: {first.strip() or code}",
-                    remedy=remedy_for(first),
+                    reason=f"{cause.reason}; {reason}" if cause else reason,
+                    remedy=cause.remedy if cause else remedy_for(first),
                     version=version,
                     path=path,
                 )

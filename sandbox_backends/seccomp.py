@@ -23,7 +23,7 @@ _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _NR, _ARCH = 0, 4
 _X32_BIT = 0x40000000
 
-AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_VSOCK = 1, 2, 10, 16, 17, 40
+AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 SOCK_DGRAM, SOCK_TYPE_MASK = 2, 0xF
 CLONE_NEWUSER = 0x10000000
 TIOCSTI, TIOCLINUX, TIOCSETD = 0x5412, 0x541C, 0x5423
@@ -64,6 +64,7 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "reboot": (169, 142),
     "acct": (163, 89),
     "quotactl": (179, 60),
+    "quotactl_fd": (443, 443),
     # Taking the mounts apart.
     "mount": (165, 40),
     "umount2": (166, 39),
@@ -85,6 +86,14 @@ _UNNAMED: dict[str, tuple[int | None, int | None]] = {
     "shmat": (30, 196),
     "msgget": (68, 186),
     "semget": (64, 190),
+    # Queues and semaphores answer to whoever names their number, which /proc/sysvipc tells.
+    "shmctl": (31, 195),
+    "msgsnd": (69, 189),
+    "msgrcv": (70, 188),
+    "msgctl": (71, 187),
+    "semop": (65, 193),
+    "semtimedop": (220, 192),
+    "semctl": (66, 191),
     "mq_open": (240, 180),
     "mq_unlink": (241, 181),
 }
@@ -198,7 +207,7 @@ def program(
     """The filter for one machine (default: this one), network on or off; an array of `struct sock_filter`.
 
     Network off expects a private network namespace: INET, INET6 and NETLINK stay, for loopback inside. Network on
-    leaves everything but AF_VSOCK, which reaches the hypervisor's host. Raises KeyError for an unknown machine.
+    adds UNIX; other families are rarely used code of the kernel, and AF_VSOCK reaches the hypervisor's host. Raises KeyError for an unknown machine.
 
     `namespaces=False` is for a command that shares all of them with us: what they would have kept apart is refused,
     unix sockets always, every socket with the network off. `read_only` then refuses metadata as well.
@@ -231,11 +240,10 @@ def program(
     requests = (TIOCSTI, TIOCLINUX, TIOCSETD, *(FILE_ATTRIBUTE_IOCTLS if read_only else ()))
     code += _when(_IOCTL[column], [_load(_argument(1)), *_refuse_values(requests)])
     if network:
-        refused = (AF_VSOCK,) if namespaces else (AF_VSOCK, AF_UNIX, AF_PACKET)
-        code += _when(_SOCKET[column], [_load(_argument(0)), *_refuse_values(refused)])
+        families = (AF_INET, AF_INET6, AF_NETLINK, *((AF_UNIX,) if namespaces else ()))
     else:
-        families = _only_values((AF_INET, AF_INET6, AF_NETLINK) if namespaces else ())
-        code += _when(_SOCKET[column], [_load(_argument(0)), *families])
+        families = (AF_INET, AF_INET6, AF_NETLINK) if namespaces else ()
+    code += _when(_SOCKET[column], [_load(_argument(0)), *_only_values(families)])
     if not (network and namespaces):
         datagrams = [_load(_argument(1)), (_AND, 0, 0, SOCK_TYPE_MASK), *_refuse_values((SOCK_DGRAM,))]
         code += _when(_SOCKETPAIR[column], datagrams)

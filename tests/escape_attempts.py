@@ -168,12 +168,135 @@ def read_the_masked_file(ws, out, victim):
         raise PermissionError
 
 
+def find_the_servers_environment(ws, out, victim):
+    """The test's own process has the variable, and so would a launcher that inherits."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            data = (folder / "environ").read_bytes()
+        except OSError:
+            continue
+        if b"ESCAPE_TEST_SECRET" in data:
+            write(f"{ws}/stolen", "yes")
+            return
+    raise PermissionError
+
+
+def use_an_inherited_descriptor(ws, out, victim):
+    found = [int(name) for name in os.listdir("/proc/self/fd")]
+    for fd in found:
+        if fd > 2 and os.path.exists(f"/proc/self/fd/{fd}"):
+            return
+    raise PermissionError
+
+
+def talk_to_a_loopback_service(ws, out, victim):
+    with socket.create_connection(("127.0.0.1", int(Path(f"{out}/port").read_text())), timeout=2) as client:
+        client.send(b"evil")
+
+
+def send_a_datagram_to_it(ws, out, victim):
+    port = int(Path(f"{out}/port").read_text())
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.connect(("127.0.0.1", port))
+    client.send(b"evil")
+    time.sleep(0.05)
+    client.send(b"evil")  # the first one's refusal comes with the second
+
+
+def rare_socket_families(ws, out, victim):
+    for family in (17, 29, 31, 38, 40, 44):  # packet, CAN, Bluetooth, ALG, vsock, XDP
+        try:
+            socket.socket(family, socket.SOCK_RAW).close()
+        except OSError:
+            continue
+        return
+    raise PermissionError
+
+
+def send_to_a_message_queue(ws, out, victim):
+    queue = int(Path(f"{out}/queue").read_text())
+    message = struct.pack("=q4s", 1, b"evil")
+    call(69 if X86 else 189, queue, message, ctypes.c_size_t(4), 0)
+
+
+def attributes_by_new_calls(ws, out, victim):
+    for attempt in (
+        lambda: call(452, AT_FDCWD, f"{out}/file".encode(), 0o777, 0),  # fchmodat2
+        lambda: call(
+            463, AT_FDCWD, f"{out}/file".encode(), 0, b"user.evil", struct.pack("=QII", 0, 0, 0), 16
+        ),
+        lambda: os.utime(f"{out}/file", (1, 1)),
+        lambda: os.setxattr(f"{out}/file", "user.evil", b"1"),
+        lambda: os.chmod(f"/proc/self/fd/{os.open(f'{out}/file', os.O_PATH)}", 0o777),
+    ):
+        try:
+            attempt()
+        except OSError:
+            continue
+        return
+    raise PermissionError
+
+
+def mount_the_new_way(ws, out, victim):
+    for number, arguments in (
+        (430, (b"tmpfs", 0)),  # fsopen
+        (428, (AT_FDCWD, out.encode(), 1)),  # open_tree, cloned
+        (467, (AT_FDCWD, out.encode(), 1, None, 0)),  # open_tree_attr
+        (442, (AT_FDCWD, b"/", 0, struct.pack("=QQQQ", 0, 1, 0, 0), 32)),  # mount_setattr
+    ):
+        try:
+            call(number, *arguments)
+        except OSError:
+            continue
+        return
+    raise PermissionError
+
+
+def enter_the_victims_namespaces(ws, out, victim):
+    fd = os.open(f"/proc/{victim}/ns/mnt", os.O_RDONLY)
+    call(308 if X86 else 268, fd, 0)
+
+
+def open_by_handle(ws, out, victim):
+    handle = bytearray(struct.pack("=Ii128s", 128, 0, b""))
+    buffer = (ctypes.c_char * len(handle)).from_buffer(handle)
+    mount = ctypes.c_int()
+    checked(LIBC.name_to_handle_at(AT_FDCWD, f"{out}/file".encode(), buffer, ctypes.byref(mount), 0))
+    checked(LIBC.open_by_handle_at(os.open(ws, os.O_RDONLY), buffer, os.O_WRONLY))
+
+
+def catch_faults_from_user_space(ws, out, victim):
+    call(323 if X86 else 282, 0)
+
+
+def change_the_kernels_settings(ws, out, victim):
+    for name in ("kernel/core_pattern", "kernel/modprobe", "vm/swappiness", "kernel/hostname"):
+        try:
+            fd = os.open(f"/proc/sys/{name}", os.O_WRONLY)
+        except OSError:
+            continue
+        os.close(fd)
+        return
+    os.close(os.open("/sys/kernel/uevent_helper", os.O_WRONLY))
+
+
+def move_the_workspace(ws, out, victim):
+    os.rename(ws, f"{ws}-moved")
+
+
+def write_behind_the_shared_memory(ws, out, victim):
+    """/dev/shm of the host is everybody's."""
+    name = f"/dev/shm/{os.path.basename(os.path.dirname(ws))}"
+    write(name, "evil")
+    write(f"{ws}/shm", name)
+
+
 ATTEMPTS = {
     name: function
     for name, function in list(globals().items())
     if callable(function) and getattr(function, "__module__", "") == __name__
 }
-for helper in ("call", "checked", "write"):
+for helper in ("abstract_name", "call", "checked", "write"):
     del ATTEMPTS[helper]
 
 if __name__ == "__main__":

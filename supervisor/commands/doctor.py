@@ -9,23 +9,26 @@ import argparse
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Iterator
 
 import msgspec
 
 from config.document import load_document
 from config.errors import ConfigError
-from config.home import find_home
+from config.home import find_home, home_path
 from config.settings import settings_of
 from protocol.policy import ReadOnly, SandboxPolicy, WorkspaceWrite
 from sandbox_backends.errors import SandboxError
 from sandbox_backends.limits import PRLIMIT, delegated
+from sandbox_backends.own import belongings
 from sandbox_backends.planner import plan
 from sandbox_backends.prctl import become_subreaper
 from sandbox_backends.registry import Registry, default_registry
 from sandbox_backends.rules import load_rules
 from sandbox_backends.terminal import SETSID, job_control
 from supervisor import exit_codes
+from supervisor.runtime import runtime_folder
 from supervisor.version import VERSION
 
 POLICIES: tuple[tuple[str, SandboxPolicy], ...] = (
@@ -86,10 +89,12 @@ def _backends(registry: Registry) -> Iterator[Check]:
 
 
 def _policies(registry: Registry) -> Iterator[Check]:
-    """Which backend a command in this directory would get."""
+    """Which backend a command would get in a workspace of its own."""
+    own = belongings(home_path(os.environ), runtime_folder())
     for name, policy in POLICIES:
         try:
-            made = plan(("true",), cwd=os.getcwd(), policy=policy, env=os.environ, registry=registry)
+            with tempfile.TemporaryDirectory(prefix="bulkhead-doctor-") as folder:
+                made = plan(("true",), cwd=folder, policy=policy, env=os.environ, own=own, registry=registry)
         except SandboxError as error:
             yield Check(
                 name=name,
