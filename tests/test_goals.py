@@ -136,6 +136,9 @@ def test_an_interrupt_stops_it_until_the_user_has_spoken(server):
     assert client.end_of(spoken, since=since)["status"] == "completed"
     after = turn_after(client, spoken, since)
     client.request("turn/interrupt", {"threadId": thread, "turnId": after})
+    since = client.mark()
+    client.request("thread/resume", {"threadId": thread, "excludeTurns": True})
+    client.request("turn/interrupt", {"threadId": thread, "turnId": next_turn(client, since)})
 
 
 def test_what_the_user_says_goes_first(server):
@@ -429,6 +432,9 @@ def test_a_plan_is_not_carried_on_by_itself(server):
     since = client.mark()
     set_goal(client, thread, objective=LOOK)
     client.turn(thread, "!say more")
+    mode["mode"] = "default"
+    client.request("thread/settings/update", {"threadId": thread, "collaborationMode": mode})
+    assert goal_of(client, thread)["status"] == "active"
     assert len(client.received("turn/started", since=since)) == 1
 
 

@@ -67,9 +67,14 @@ class Pursuit:
         return self.goal is not None and self.goal.status == "active"
 
     @property
+    def wanted(self) -> bool:
+        """Whether there is something to pursue; a plan is not carried on by itself."""
+        return self.active and not self._session.plan_mode
+
+    @property
     def continues(self) -> bool:
         """Whether the thread begins a turn by itself as soon as it has nothing else to do."""
-        return self.active and not self.held and not self._session.plan_mode
+        return self.wanted and not self.held
 
     @property
     def told(self) -> str:
@@ -104,9 +109,7 @@ class Pursuit:
     def turn_completed(self, *, by_itself: bool, worked: bool) -> None:
         """`worked`: whether the model has called a tool."""
         self.account()
-        if not by_itself:
-            self._turns = self._idle_turns = 0
-        elif self.active:
+        if by_itself and self.active:
             self._turns += 1
             self._idle_turns = 0 if worked else self._idle_turns + 1
             limit = self._session.settings.goal_turns
@@ -127,11 +130,13 @@ class Pursuit:
         self._turn_over()
 
     def turn_interrupted(self) -> None:
-        """It goes on after the user's next turn. What was spent is spent, and told with the next news."""
-        goal = self._with_costs()
-        if goal is not None and goal is not self.goal:
-            self._keep(goal)
+        """It goes on after the user's next turn."""
+        self.account()
         self._turn_over()
+
+    def user_spoke(self) -> None:
+        """Turns are counted from here."""
+        self._turns = self._idle_turns = 0
 
     def recovered(self, last: Turn | None) -> bool:
         """A new worker has the thread; whether it begins a turn by itself.
@@ -161,7 +166,7 @@ class Pursuit:
         if goal is None and objective is None:
             raise GoalRefused(f"cannot update goal for thread {self._session.id}: no goal exists")
         self.account()
-        self._turns = self._idle_turns = 0
+        self.user_spoke()
         self._why = ""
         if self.goal is None:
             assert objective is not None

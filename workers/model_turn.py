@@ -108,6 +108,7 @@ class ModelTurn(TurnRun):
         if not items:
             return
         session = self.session
+        session.pursuit.user_spoke()
         if any(isinstance(item, AudioInput) and isinstance(item.file_id, str) for item in items):
             raise BadRequestError(NO_UPLOADED_AUDIO, "badRequest")
         settings = session.settings

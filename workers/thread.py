@@ -301,9 +301,11 @@ class ThreadService:
         session = self.session
         if session is None or not self.goal_due or self.turn is not None or self._stopping or self._answering:
             return
-        if not session.pursuit.continues or not self._commands.empty():
+        if not self._commands.empty() or (self._held and session.pursuit.wanted):
             return
         self.goal_due = False
+        if not session.pursuit.wanted:
+            return
         turn = GoalTurn(session, self.access, self.toolbox, self.approvals)
         session.accept_turn(0, turn.id, now_ms(), b"")
         self.run(turn)

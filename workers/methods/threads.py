@@ -90,8 +90,7 @@ async def resume(service: ThreadService, call: Call) -> None:
         session.pursuit.changed()
     else:
         session.pursuit.tell_cleared()
-    if fresh:
-        service.goal_due = True
+    service.goal_due = True
 
 
 async def read(service: ThreadService, call: Call) -> None:
