@@ -21,11 +21,11 @@ from sandbox_backends.backend import Capability, Launch
 from sandbox_backends.direct import shell_code
 from sandbox_backends.env import network_allowed
 from sandbox_backends.errors import LaunchError, SandboxUnavailable
+from sandbox_backends.family import Family
 from sandbox_backends.mounts import mounts, opened
 from sandbox_backends.plan import ExecPlan, limited
 from sandbox_backends.result import Outcome, SetupFailure
 from sandbox_backends.terminal import job_control
-from sandbox_backends.tree import Family
 from sandbox_backends.userns import refusal
 from sandbox_backends.view import View, writable
 

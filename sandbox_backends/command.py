@@ -8,50 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 import signal
 import time
 from collections.abc import Callable
 
 from sandbox_backends.backend import Backend, Launch
-from sandbox_backends.denial import TAIL, detect
-from sandbox_backends.errors import LaunchError, StdinError
-from sandbox_backends.ghosts import Ghosts
-from sandbox_backends.limits import Cgroup, gate
-from sandbox_backends.output import HeadTail
+from sandbox_backends.denial import detect
+from sandbox_backends.errors import StdinError
+from sandbox_backends.family import Family
+from sandbox_backends.launching import NOT_FOUND, Launched, NotRunnable, launch
 from sandbox_backends.plan import ExecPlan
-from sandbox_backends.planner import find_program
 from sandbox_backends.result import ExecResult, Outcome
-from sandbox_backends.spawn import Spawned, spawn
+from sandbox_backends.spawn import Spawned
 from sandbox_backends.streams import Feed, Reader
 from sandbox_backends.terminal import resize
-from sandbox_backends.tree import Family, Process
-from sandbox_backends.view import verify
+from sandbox_backends.transcript import Sink, Transcript
+from sandbox_backends.tree import Process
 from sandbox_backends.yielding import Yielding
 
 __all__ = ["DEFAULT_GRACE_S", "NOT_FOUND", "RunningCommand", "Sink"]
-
-Sink = Callable[[bytes], None]
 
 DRAIN_S = 2.0
 """How long output is awaited after the end, when something else still holds the pipe. The peer waits as long."""
 DEFAULT_GRACE_S = 0.5
 """Between TERM and KILL."""
 TIMEOUT_CODE = 124
-NOT_EXECUTABLE, NOT_FOUND = 126, 127
-EXEC_ERRORS = frozenset(
-    (
-        errno.E2BIG,
-        errno.EACCES,
-        errno.ELOOP,
-        errno.ENOENT,
-        errno.ENOEXEC,
-        errno.ENOTDIR,
-        errno.ETXTBSY,
-    )
-)
-"""What the kernel says of a program it will not run; anything else is the machine's trouble."""
 
 
 class RunningCommand:
@@ -64,22 +46,15 @@ class RunningCommand:
         self.plan = plan
         self.pid: int | None = None
         """None if the program was not there to be started."""
-        self._on_output = on_output
-        self._on_stderr = on_stderr
-        self._output = HeadTail(plan.output_cap, plan.output_keep)
-        self._stderr = HeadTail(plan.output_cap, plan.output_keep) if plan.streams == "split" else None
-        self._said = HeadTail(2 * TAIL)
+        self._transcript = Transcript(plan, on_output, on_stderr)
         self._loop = asyncio.get_running_loop()
         self._done: asyncio.Future[ExecResult] = self._loop.create_future()
         self._exited: asyncio.Future[None] = self._loop.create_future()
         self._readers: list[Reader] = []
         self._feed: Feed | None = None
-        self._child: Spawned | None = None
+        self._launched: Launched | None = None
         self._family: Family | None = None
         self._yielding: Yielding | None = None
-        self._sheath = 0
-        self._ghosts = Ghosts()
-        self._cgroup: Cgroup | None = None
         self._task: asyncio.Task[None] | None = None
         self._stop_reaping: Callable[[], None] | None = None
         self._ended = False
@@ -156,11 +131,12 @@ class RunningCommand:
             return await asyncio.shield(self._done)
         if not self._exited.done():
             self._ended = True
+        sheath = self._launched.launch.sheath if self._launched is not None else 0
         if grace_s > 0 and family.alive():
             if self.plan.stdin == "pty":
-                family.signal(signal.SIGHUP, sheath=self._sheath)  # an interactive shell ignores TERM
-            family.signal(signal.SIGTERM, sheath=self._sheath)
-            family.signal(signal.SIGCONT, sheath=self._sheath)  # a stopped process cannot answer
+                family.signal(signal.SIGHUP, sheath=sheath)  # an interactive shell ignores TERM
+            family.signal(signal.SIGTERM, sheath=sheath)
+            family.signal(signal.SIGCONT, sheath=sheath)  # a stopped process cannot answer
             await family.gone(grace_s)
         await self._kill()
         result = await asyncio.shield(self._done)
@@ -171,98 +147,50 @@ class RunningCommand:
 
     async def start(self, backend: Backend) -> None:
         """Start it, once. Raises RootReplacedError and LaunchError; a program that is not there is a result."""
-        name = self.plan.argv[0]
-        program = find_program(name, self.plan.cwd, self.plan.env)
-        if program is None or not os.path.exists(program):
-            text = os.strerror(errno.ENOENT) if "/" in name else "command not found"
-            self._refuse(NOT_FOUND, text)
+        launched = await launch(self.plan, backend)
+        if isinstance(launched, NotRunnable):
+            self._refuse(launched)
             return
-        if os.path.isdir(program) or not os.access(program, os.X_OK):
-            self._refuse(
-                NOT_EXECUTABLE, os.strerror(errno.EISDIR if os.path.isdir(program) else errno.EACCES)
-            )
-            return
-        launch = backend.build(self.plan)
-        try:
-            if self.plan.cgroup is not None:
-                self._cgroup = Cgroup(self.plan.limits, self.plan.cgroup)
-                launch.argv = (*gate(), *launch.argv)
-            # Before our own mkdir in the roots, and again after: it may have had to wait.
-            verify(self.plan.view)
-            await self._ghosts.hold(launch.ghosts)
-            verify(self.plan.view)
-            child = spawn(self.plan, launch, self._cgroup)
-        except BaseException as error:
-            self._ghosts.release()
-            launch.close()
-            if self._cgroup is not None:
-                self._cgroup.remove()
-            cause = error.__cause__
-            if (
-                isinstance(error, LaunchError)
-                and isinstance(cause, OSError)
-                and cause.errno in EXEC_ERRORS
-                and cause.filename == launch.argv[0]
-            ):
-                self._refuse(
-                    NOT_FOUND if cause.errno == errno.ENOENT else NOT_EXECUTABLE, cause.strerror or ""
-                )
-                return
-            raise
         # No await from here to the task: nothing may come between a process and its owner.
-        self._adopt(child, launch)
-        self._task = self._loop.create_task(self._supervise(child, backend, launch))
+        self._adopt(launched)
+        self._task = self._loop.create_task(self._supervise(launched.child, backend, launched.launch))
 
-    def _refuse(self, code: int, text: str) -> None:
-        """Finish without having started anything, in the shape of a shell that could not."""
-        data = f"{self.plan.argv[0]}: {text}\n".encode("utf-8", "replace")
-        (self._take_output if self._stderr is None else self._take_stderr)(data)
+    def _refuse(self, reason: NotRunnable) -> None:
+        """Finish without having started anything."""
+        self._transcript.complain(f"{self.plan.argv[0]}: {reason.text}\n")
         self._done.set_result(
             ExecResult(
-                exit_code=code,
+                exit_code=reason.exit_code,
                 started=False,
-                output=self._output.captured(),
-                stderr=self._stderr.captured() if self._stderr else None,
+                output=self._transcript.output,
+                stderr=self._transcript.stderr,
             )
         )
 
-    def _adopt(self, child: Spawned, launch: Launch) -> None:
-        self._child = child
-        self._sheath = launch.sheath
+    def _adopt(self, launched: Launched) -> None:
+        self._launched = launched
+        child = launched.child
         self.pid = child.process.pid
-        self._family = Family(self.pid, child.mark, confined=launch.confinement is not None)
+        self._family = Family(self.pid, child.mark, confined=launched.launch.confinement is not None)
         self._yielding = Yielding(self._family)
         self._loop.add_reader(child.pidfd, self._on_exit)
-        self._readers.append(Reader(child.output, self._take_output))
+        self._readers.append(Reader(child.output, self._transcript.take_output))
         if child.stderr is not None:
-            self._readers.append(Reader(child.stderr, self._take_stderr))
+            self._readers.append(Reader(child.stderr, self._transcript.take_stderr))
         if child.feed is not None:
             self._feed = Feed(child.feed, terminal=self.plan.stdin == "pty")
 
-    def _take_output(self, chunk: bytes) -> None:
-        self._output.push(chunk)
-        if self._stderr is None:
-            self._said.push(chunk)
-        if self._on_output is not None:
-            self._on_output(chunk)
-
-    def _take_stderr(self, chunk: bytes) -> None:
-        if self._stderr is not None:
-            self._stderr.push(chunk)
-        self._said.push(chunk)
-        if self._on_stderr is not None:
-            self._on_stderr(chunk)
-
     def _on_exit(self) -> None:
-        assert self._child is not None
-        if self._child.process.poll() is not None:
+        assert self._launched is not None
+        if self._launched.child.process.poll() is not None:
             self._close_pidfd()
             if not self._exited.done():
                 self._exited.set_result(None)
 
     def _close_pidfd(self) -> None:
-        if self._child is not None and self._child.pidfd >= 0:
-            fd, self._child.pidfd = self._child.pidfd, -1
+        child = self._launched.child if self._launched is not None else None
+        if child is not None and child.pidfd >= 0:
+            fd, child.pidfd = child.pidfd, -1
             if not self._loop.is_closed():
                 self._loop.remove_reader(fd)
             os.close(fd)
@@ -270,8 +198,8 @@ class RunningCommand:
     async def _kill(self) -> None:
         if self._family is None:
             return
-        if self._cgroup is not None:
-            self._cgroup.kill()
+        if self._launched is not None and self._launched.cgroup is not None:
+            self._launched.cgroup.kill()
         if await self._family.kill() and not self._exited.done():
             # It sleeps in the kernel and dies when it wakes. Nobody shall wait for that.
             self._exited.set_result(None)
@@ -286,7 +214,7 @@ class RunningCommand:
                 await self._exited
             self.resume()
             await asyncio.wait([reader.ended for reader in self._readers], timeout=DRAIN_S)
-            said = self._said.last(TAIL).decode("utf-8", "replace")
+            said = self._transcript.said()
             code = child.process.returncode
             outcome = backend.outcome(
                 self.plan, -signal.SIGKILL if code is None else code, launch.report(), said
@@ -334,9 +262,8 @@ class RunningCommand:
             self._feed = None
         for reader in self._readers:
             reader.close()
-        self._ghosts.release()
-        if self._cgroup is not None:
-            self._cgroup.remove()
+        if self._launched is not None:
+            self._launched.release()
 
     def _result(
         self, outcome: Outcome, said: str, running: list[Process], restored: tuple[str, ...]
@@ -348,8 +275,8 @@ class RunningCommand:
         judged = outcome.started and not stopped
         return ExecResult(
             exit_code=TIMEOUT_CODE if self._timed_out else outcome.exit_code,
-            output=self._output.captured(),
-            stderr=self._stderr.captured() if self._stderr is not None else None,
+            output=self._transcript.output,
+            stderr=self._transcript.stderr,
             started=outcome.started or stopped,
             signal=outcome.signal,
             timed_out=self._timed_out,

@@ -11,10 +11,10 @@ import msgspec
 from sandbox_backends.backend import Launch
 from sandbox_backends.confinement import run_confined
 from sandbox_backends.errors import LaunchError
+from sandbox_backends.family import MARK
 from sandbox_backends.limits import Cgroup
 from sandbox_backends.plan import ExecPlan
 from sandbox_backends.terminal import open_terminal
-from sandbox_backends.tree import MARK
 
 __all__ = ["Spawned", "spawn"]
 

@@ -13,7 +13,8 @@ import asyncio
 import os
 from contextlib import suppress
 
-from sandbox_backends.tree import Family, Process
+from sandbox_backends.family import Family
+from sandbox_backends.tree import Process
 
 __all__ = ["Yielding"]
 

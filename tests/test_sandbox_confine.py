@@ -19,8 +19,8 @@ from sandbox_backends import (
     SandboxUnavailable,
     audit,
     become_subreaper,
-    command,
     default_registry,
+    launching,
     pin,
     plan,
     run_with_plan,
@@ -573,7 +573,7 @@ def test_a_root_swapped_at_the_last_moment_is_not_followed(workspace, monkeypatc
             swapped.rename(swapped.with_name("away"))
             swapped.symlink_to(os.path.relpath(outside, swapped.parent))
 
-    monkeypatch.setattr(command, "verify", look_and_swap)
+    monkeypatch.setattr(launching, "verify", look_and_swap)
     run(made)
     assert len(looks) == 2
     assert (outside / "file").read_text() == "original"

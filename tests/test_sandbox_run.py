@@ -22,7 +22,8 @@ from sandbox_backends import (
     run_with_plan,
 )
 from sandbox_backends.errors import CwdMissingError, EmptyCommandError
-from sandbox_backends.tree import MARK, children, look
+from sandbox_backends.family import MARK
+from sandbox_backends.tree import children, look
 
 ENV = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LANG": "C.UTF-8"}
 
