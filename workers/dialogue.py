@@ -95,7 +95,7 @@ class Dialogue:
         session = self._session
         provider = await self._access.provider(session.settings.provider)
         admission = self._access.admission()
-        session.pursuit.response_began()
+        session.pursuit.costs.response_began()
         response = self._response = Response(session, self._scope, self._toolbox)
         try:
             stream = open_stream(

@@ -6,7 +6,6 @@ fails, a budget that is spent, turns that do nothing and turns without end all s
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Literal
 
@@ -19,27 +18,30 @@ from protocol.control import (
     ThreadGoalStatus,
     ThreadGoalUpdatedNotification,
 )
-from protocol.notifications import ThreadReference, TokenUsage, Warned
+from protocol.notifications import ThreadReference, Warned
 from protocol.turns import Turn
 from rollouts.entries import goal_cleared, goal_updated
 from workers import goal_words
+from workers.goal_costs import Costs
+from workers.goal_rules import (
+    GoalRefused,
+    check_budget,
+    checked_objective,
+    new_goal,
+    with_costs,
+    within_budget,
+)
 from workers.models.errors import ModelError
 
 if TYPE_CHECKING:
     from workers.session import Session
 
-__all__ = ["GoalRefused", "Pursuit"]
+__all__ = ["Pursuit"]
 
-MAX_OBJECTIVE_CHARS = 4000
-"""The peer's limit."""
 IDLE_TURNS = 10
 """So many turns in a row without a single call of a tool, and the model has nothing to do: it only costs."""
 _COUNTED = ("active", "budgetLimited")
 """A turn that runs when the budget is spent is counted to its end."""
-
-
-class GoalRefused(Exception):
-    """A goal that cannot be; the text is for whoever wanted it."""
 
 
 class Pursuit:
@@ -50,12 +52,8 @@ class Pursuit:
         self.goal: ThreadGoal | None = None
         self.held = False
         """No turns by itself for now: the thread or the server is to end."""
-        self.counted = asyncio.Event()
-        """Whether the cost of the model's last response is known."""
+        self.costs = Costs()
         self._turn_id: str | None = None
-        self._tokens = 0
-        self._seconds = 0.0
-        self._since: float | None = None
         self._turns = self._idle_turns = 0
         self._why = ""
         self._edited = self._spent = False
@@ -87,17 +85,7 @@ class Pursuit:
 
     def turn_began(self, turn_id: str) -> None:
         self._turn_id = turn_id
-        self._tokens = 0
-        self._since = time.monotonic()
-
-    def response_began(self) -> None:
-        self.counted.clear()
-
-    def response_ended(self, usage: TokenUsage | None) -> None:
-        """Cached input costs next to nothing, so it does not count."""
-        if usage is not None:
-            self._tokens += max(0, usage.input_tokens - usage.cached_input_tokens) + usage.output_tokens
-        self.counted.set()
+        self.costs.turn_began()
 
     def account(self) -> None:
         """Something is done: what it cost is stored and told, unless it cost nothing."""
@@ -143,12 +131,15 @@ class Pursuit:
 
         A turn that ended with its worker is not tried again: it would be a loop that kills one after the other.
         """
-        if not self.active or last is None:
+        if last is None or self.goal is None:
             return self.active
-        if last.status == "failed":
+        failure = last.error.message if last.status == "failed" and last.error is not None else ""
+        if self.active and last.status == "failed":
             self._turn_id = last.id
-            self._stop("blocked", last.error.message if last.error is not None else "its turn failed")
+            self._stop("blocked", failure)
             self._turn_id = None
+        elif self.goal.status in ("blocked", "usageLimited"):
+            self._why = failure  # as the worker before has told it
         return self.active and last.status == "completed"
 
     # --- what clients and the model do to it --------------------------------------------------------------------
@@ -159,9 +150,9 @@ class Pursuit:
         Raises:
             GoalRefused
         """
-        objective = _objective(params.objective) if params.objective is not None else None
+        objective = checked_objective(params.objective) if params.objective is not None else None
         budget = params.token_budget
-        _check_budget(budget)
+        check_budget(budget)
         goal = self.goal
         if goal is None and objective is None:
             raise GoalRefused(f"cannot update goal for thread {self._session.id}: no goal exists")
@@ -170,7 +161,7 @@ class Pursuit:
         self._why = ""
         if self.goal is None:
             assert objective is not None
-            goal = self._new(objective, None)
+            goal = new_goal(self._session.id, objective, None)
         else:
             goal = self.goal
             self._edited = self._turn_id is not None and objective not in (None, goal.objective)
@@ -183,8 +174,8 @@ class Pursuit:
             goal, objective=objective or goal.objective, status=status, updated_at=int(time.time())
         )
         if status == "active" and not self.active:
-            self._begin_counting()
-        goal = _within_budget(goal)
+            self.costs.forget()
+        goal = within_budget(goal)
         self._keep(goal)
         return goal
 
@@ -212,15 +203,15 @@ class Pursuit:
         Raises:
             GoalRefused
         """
-        objective = _objective(objective)
-        _check_budget(budget)
+        objective = checked_objective(objective)
+        check_budget(budget)
         if self.goal is not None and self.goal.status != "complete":
             raise GoalRefused(
                 "cannot create a new goal because this thread has an unfinished goal; "
                 "complete the existing goal first"
             )
-        goal = self._new(objective, budget)
-        self._begin_counting()
+        goal = new_goal(self._session.id, objective, budget)
+        self.costs.forget()
         self._keep(goal)
         self._tell()
         return goal
@@ -259,49 +250,22 @@ class Pursuit:
 
     # --- inside --------------------------------------------------------------------------------------------------
 
-    def _new(self, objective: str, budget: int | None) -> ThreadGoal:
-        now = int(time.time())
-        return ThreadGoal(
-            thread_id=self._session.id,
-            objective=objective,
-            status="active",
-            token_budget=budget,
-            created_at=now,
-            updated_at=now,
-        )
-
-    def _begin_counting(self) -> None:
-        self._tokens = 0
-        self._seconds = 0.0
-        self._since = time.monotonic() if self._turn_id is not None else None
-
     def _with_costs(self) -> ThreadGoal | None:
         """The goal with what came up since it was asked last; the same object if that is nothing."""
-        tokens, self._tokens = self._tokens, 0
-        now = time.monotonic()
-        if self._since is not None:
-            self._seconds += now - self._since
-            self._since = now
+        tokens, seconds = self.costs.take()
         goal = self.goal
         if goal is None or goal.status not in _COUNTED:
-            self._seconds = 0.0
+            self.costs.forget()
             return goal
-        seconds = int(self._seconds)
-        self._seconds -= seconds
         if not tokens and not seconds:
             return goal
-        counted = msgspec.structs.replace(
-            goal,
-            tokens_used=goal.tokens_used + tokens,
-            time_used_seconds=goal.time_used_seconds + seconds,
-            updated_at=int(time.time()),
-        )
-        counted = _within_budget(counted)
+        counted = with_costs(goal, tokens, seconds)
         self._spent = self._spent or counted.status != goal.status
         return counted
 
     def _turn_over(self) -> None:
-        self._turn_id = self._since = None
+        self._turn_id = None
+        self.costs.turn_over()
         self._edited = self._spent = False
 
     def _stop(self, status: ThreadGoalStatus, why: str) -> None:
@@ -326,23 +290,3 @@ class Pursuit:
                 thread_id=self._session.id, turn_id=None if by_client else self._turn_id, goal=self.goal
             ),
         )
-
-
-def _objective(text: str) -> str:
-    text = text.strip()
-    if not text:
-        raise GoalRefused("goal objective must not be empty")
-    if len(text) > MAX_OBJECTIVE_CHARS:
-        raise GoalRefused(f"goal objective must be at most {MAX_OBJECTIVE_CHARS} characters")
-    return text
-
-
-def _check_budget(budget: int | Absent | None) -> None:
-    if isinstance(budget, int) and budget <= 0:
-        raise GoalRefused("goal budgets must be positive when provided")
-
-
-def _within_budget(goal: ThreadGoal) -> ThreadGoal:
-    if goal.status == "active" and goal.token_budget is not None and goal.tokens_used >= goal.token_budget:
-        return msgspec.structs.replace(goal, status="budgetLimited")
-    return goal

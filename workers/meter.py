@@ -50,7 +50,7 @@ class Meter:
     def count(self, event: events.Completed) -> None:
         if event.usage is not None:
             self._uncounted = wire_usage(event.usage)
-        self._session.pursuit.response_ended(self._uncounted)
+        self._session.pursuit.costs.response_ended(self._uncounted)
 
     def tell_usage(self, usage: TokenUsage | None = None, *, force: bool = False) -> None:
         """Once a response, when its calls are done: usage, limits, and the turn's diff."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from protocol import control as wire
 from protocol import rpc
 from workers.call import Call
-from workers.goal import GoalRefused, Pursuit
+from workers.goal import Pursuit
+from workers.goal_rules import GoalRefused
 
 if TYPE_CHECKING:
     from workers.thread import ThreadService

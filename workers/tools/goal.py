@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from protocol.control import ThreadGoal
-from workers.goal import GoalRefused
+from workers.goal_rules import GoalRefused
 from workers.tools.tool import Call, ToolRefused, TurnScope, arguments_of
 
 __all__ = ["CreateGoal", "GetGoal", "UpdateGoal"]
@@ -72,7 +72,7 @@ class CreateGoal:
     async def call(self, scope: TurnScope, call: Call) -> str:
         arguments = arguments_of(call, CreateArguments)
         pursuit = scope.session.pursuit
-        await pursuit.counted.wait()  # what led to the goal is no cost of it
+        await pursuit.costs.counted.wait()  # what led to the goal is no cost of it
         try:
             return _shown(pursuit.create(arguments.objective, arguments.token_budget))
         except GoalRefused as refusal:
@@ -99,7 +99,7 @@ class UpdateGoal:
         if status not in _ENDINGS:
             raise ToolRefused(NOT_THE_MODELS)
         pursuit = scope.session.pursuit
-        await pursuit.counted.wait()
+        await pursuit.costs.counted.wait()
         try:
             return _shown(pursuit.finish(_ENDINGS[status]))
         except GoalRefused as refusal:
