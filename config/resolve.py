@@ -11,6 +11,7 @@ import msgspec
 from config.document import Document, Layer
 from config.errors import MalformedConfigError, ModelMissingError, PermissionsNotFoundError
 from config.features import unstable
+from config.mcp_servers import McpServer, mcp_servers_of
 from config.models import ModelInfo, Verbosity, default_model, find_model
 from config.project_docs import load_project_docs
 from config.projects import with_project_layers
@@ -46,6 +47,7 @@ __all__ = [
     "ThreadOverrides",
     "ThreadSettings",
     "resolve_command",
+    "resolve_mcp_servers",
     "resolve_thread",
     "reviewer_of",
     "tier_of",
@@ -88,6 +90,7 @@ class ThreadSettings(msgspec.Struct, frozen=True, kw_only=True):
     unstable_features: those that are on and that people are warned of.
     user_instructions, instruction_sources: the text of the AGENTS.md files and their paths.
     base_instructions: None means the server's own.
+    mcp_servers: the disabled ones too. mcp_grace_s: how long a turn waits for those that are still starting.
     """
 
     cwd: str
@@ -121,6 +124,8 @@ class ThreadSettings(msgspec.Struct, frozen=True, kw_only=True):
     show_raw_reasoning: bool
     hide_reasoning: bool
     keep_history: bool
+    mcp_servers: tuple[McpServer, ...] = ()
+    mcp_grace_s: float = 0.0
 
     def with_model(self, model: str) -> ThreadSettings:
         """With another model; what its predecessor was not given, it is not given either."""
@@ -213,6 +218,8 @@ def resolve_thread(
         show_raw_reasoning=settings.show_raw_agent_reasoning,
         hide_reasoning=settings.hide_agent_reasoning,
         keep_history=settings.history.persistence == "save-all",
+        mcp_servers=mcp_servers_of(document, cwd),
+        mcp_grace_s=settings.mcp_optional_startup_grace_ms / 1000,
     )
 
 
@@ -224,6 +231,16 @@ def tier_of(name: str | None) -> str | None:
 def reviewer_of(name: ApprovalsReviewer) -> ApprovalsReviewer:
     """Who looks at approvals, under today's name."""
     return "auto_review" if name == "guardian_subagent" else name
+
+
+def resolve_mcp_servers(
+    document: Document, overrides: ThreadOverrides, cwd: str, home: str
+) -> tuple[McpServer, ...]:
+    """As they are for a thread in `cwd`, which is absolute.
+
+    :raises ConfigError: a layer is wrong.
+    """
+    return mcp_servers_of(with_project_layers(document.with_request(overrides.config or {}), cwd, home), cwd)
 
 
 class CommandSettings(msgspec.Struct, frozen=True, kw_only=True):

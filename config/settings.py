@@ -227,6 +227,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     chatgpt_base_url: str = "https://chatgpt.com/backend-api/"
     openai_base_url: str | None = None
 
+    mcp_optional_startup_grace_ms: Count = 1000
+
     bulkhead: Bulkhead = Bulkhead()
 
     def feature(self, name: str, *, default: bool = False) -> bool:

@@ -20,7 +20,7 @@ from config.providers import providers_of
 from config.settings import settings_of
 from protocol.configuration import ConfigWriteResponse, OverriddenMetadata
 
-__all__ = ["write_config"]
+__all__ = ["set_values", "write_config"]
 
 LOCK_FILE = "config.toml.lock"
 LOCK_PATIENCE_S = 10.0
@@ -73,6 +73,20 @@ def write_config(
         file_path=file,
         overridden_metadata=overridden,
     )
+
+
+def set_values(home: str, file: str, edits: Sequence[Edit]) -> None:
+    """Make edits of the server's own in a file, the user's or a project's. `home` has the lock of all its servers.
+
+    :raises ConfigWriteError: the text cannot be edited in place.
+    :raises MalformedConfigError: the file is no TOML.
+    :raises OSError: it cannot be written.
+    """
+    with _locked(home):
+        text = _read(file)
+        edited = edit_text(text, _values(file, text), edits)
+        if edited != text:
+            _replace(file, edited)
 
 
 @contextlib.contextmanager

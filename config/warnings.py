@@ -11,7 +11,6 @@ from config.document import CONFIG_FILE, Document, Layer
 from config.effective import known_keys
 from config.errors import ConfigError
 from config.features import feature_names
-from config.mcp_servers import NOT_RUN, mcp_servers_of
 from config.projects import USER_ONLY_KEYS, with_project_layers
 from config.settings import Bulkhead
 from protocol.notifications import ConfigWarning
@@ -29,9 +28,6 @@ def user_warnings(document: Document) -> list[ConfigWarning]:
                 summary="\n  ".join([f"{len(unknown)} settings are not known and ignored:", *unknown])
             )
         )
-    servers = mcp_servers_of(document)
-    if servers:
-        warnings.append(ConfigWarning(summary=f"{NOT_RUN} ([mcp_servers]: {', '.join(sorted(servers))})."))
     return warnings
 
 

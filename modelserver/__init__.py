@@ -23,6 +23,7 @@ are prose and count for nothing.
     !stdin SESSION [TEXT]         write_stdin, with a line feed; SESSION may be `last`; a TEXT in double
                                   quotes is a JSON string and goes out exactly; without TEXT it polls
     !tool NAME [ARGUMENTS]        any tool, arguments as they are written (valid JSON or not; default {})
+    !search WORDS                 a search for tools; what the client finds can be called in the next step
 
     Time and accidents
     !sleep SECONDS                silence inside the stream

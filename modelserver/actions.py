@@ -27,6 +27,7 @@ __all__ = [
     "Run",
     "Say",
     "Script",
+    "Search",
     "Sleep",
     "Status",
     "Stdin",
@@ -108,6 +109,12 @@ class Tool(msgspec.Struct, frozen=True):
     arguments: str
 
 
+class Search(msgspec.Struct, frozen=True):
+    """A search for tools, which the client carries out."""
+
+    query: str
+
+
 class Sleep(msgspec.Struct, frozen=True):
     seconds: float
 
@@ -137,9 +144,23 @@ class Incomplete(msgspec.Struct, frozen=True):
 
 
 Action: TypeAlias = (
-    Say | Think | Stream | Run | Patch | Plan | View | Stdin | Tool | Sleep | Hang | Cut | Fail | Incomplete
+    Say
+    | Think
+    | Stream
+    | Run
+    | Patch
+    | Plan
+    | View
+    | Stdin
+    | Tool
+    | Search
+    | Sleep
+    | Hang
+    | Cut
+    | Fail
+    | Incomplete
 )
-CALLS = (Run, Patch, Plan, View, Stdin, Tool)
+CALLS = (Run, Patch, Plan, View, Stdin, Tool, Search)
 """Actions that make the client come back with a tool output."""
 ENDINGS = (Hang, Cut, Fail, Incomplete)
 """Actions after which nothing can be played in the same response (a `Cut` that happens once excepted)."""

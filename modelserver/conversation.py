@@ -114,6 +114,7 @@ def of_responses(body: Mapping[str, Any]) -> Conversation:
                 progress.other()
         elif kind in _OUTPUTS:
             progress.output(item.get("call_id"), item.get("output"))
+            tools += item["tools"] if isinstance(item.get("tools"), list) else []
         elif kind == "additional_tools":
             tools += item["tools"] if isinstance(item.get("tools"), list) else []
         else:

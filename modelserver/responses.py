@@ -189,6 +189,17 @@ class ResponsesAnswer:
         yield self._done(done)
 
     def _call(self, call: Call, identity: str) -> Iterator[Frame]:
+        if call.kind == "search":
+            item = {
+                "type": "tool_search_call",
+                "id": self._place("tsc")["item_id"],
+                "call_id": identity,
+                "execution": "client",
+                "arguments": {"query": call.payload},
+            }
+            yield self._added(item)
+            yield self._done({**item, "status": "completed"})
+            return
         if call.kind == "custom":
             place, field, kind = self._place("ctc"), "input", "custom_tool_call"
             stem = "response.custom_tool_call_input"

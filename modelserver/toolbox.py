@@ -12,13 +12,13 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from modelserver.actions import Patch, Plan, Run, Stdin, Tool, View
+from modelserver.actions import Patch, Plan, Run, Search, Stdin, Tool, View
 from modelserver.errors import ToolMissingError
 
 __all__ = ["Call", "CallAction", "Offer", "Toolbox"]
 
-Kind: TypeAlias = Literal["function", "custom"]
-CallAction: TypeAlias = Run | Patch | Plan | View | Stdin | Tool
+Kind: TypeAlias = Literal["function", "custom", "search"]
+CallAction: TypeAlias = Run | Patch | Plan | View | Stdin | Tool | Search
 
 _KINDS: tuple[Kind, ...] = ("function", "custom")
 _SHELLS = ("exec_command", "shell_command", "shell")
@@ -37,7 +37,7 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A tool call to send: `payload` holds a function's arguments or a custom tool's input."""
+    """A tool call to send: `payload` holds a function's arguments, a custom tool's input or what is searched for."""
 
     name: str
     payload: str
@@ -79,6 +79,11 @@ class Toolbox:
                 if number is None:
                     raise ToolMissingError("no tool output of this turn names a running session")
                 return self._function("write_stdin", {"session_id": number, "chars": action.text})
+            case Search():
+                offer = self._offers.get("tool_search")
+                if offer is None or offer.kind != "search":
+                    raise ToolMissingError("the request offers no `tool_search`")
+                return Call(offer.name, action.query, "search")
             case Tool():
                 offer = self._offers.get(action.name)
                 if offer is None:
@@ -140,6 +145,8 @@ def _offers(tools: Any, namespace: str | None) -> Iterable[Offer]:
             name = body.get("name")
             if isinstance(name, str):
                 yield Offer(name, kind, namespace, _properties(body.get("parameters")))
+        elif tool.get("type") == "tool_search":
+            yield Offer("tool_search", "search")
         elif tool.get("type") == "namespace" and namespace is None:
             yield from _offers(tool.get("tools"), str(tool.get("name")))
 

@@ -20,7 +20,6 @@ __all__ = [
     "ConfigValueWriteParams",
     "ConfigWriteErrorCode",
     "ConfigWriteResponse",
-    "McpServerRefreshResponse",
     "MergeStrategy",
     "OverriddenMetadata",
     "ProjectSource",
@@ -140,7 +139,3 @@ class ConfigRequirementsReadResponse(Wire, kw_only=True):
 
     supports_independent_speed_modes: bool = True
     requirements: dict[str, Any] | None = None
-
-
-class McpServerRefreshResponse(Wire, kw_only=True):
-    pass

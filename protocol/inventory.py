@@ -1,4 +1,4 @@
-"""What a server has to offer, in lists: features, permission profiles, modes, hooks, apps, MCP servers."""
+"""What a server has to offer, in lists: features, permission profiles, modes, hooks, apps."""
 
 from __future__ import annotations
 
@@ -23,11 +23,7 @@ __all__ = [
     "HooksListEntry",
     "HooksListParams",
     "HooksListResponse",
-    "ListMcpServerStatusParams",
-    "ListMcpServerStatusResponse",
-    "McpServerOauthLoginParams",
-    "McpServerOauthLoginResponse",
-    "McpServerStatus",
+    "PageParams",
     "PermissionProfileListParams",
     "PermissionProfileListResponse",
     "PermissionProfileSummary",
@@ -141,49 +137,3 @@ class AppsListResponse(Wire, kw_only=True):
 
     data: list[dict[str, Any]]
     next_cursor: str | None = None
-
-
-# --- MCP servers --------------------------------------------------------------------------------------------------
-
-
-class ListMcpServerStatusParams(PageParams, kw_only=True):
-    detail: Literal["full", "toolsAndAuthOnly"] | None = None
-    server_name: str | None = None
-    thread_id: str | None = None
-
-
-class McpServerStatus(Wire, kw_only=True):
-    """`http_origin`: of a server with a URL, without path and credentials. `tools_error` says why there are none."""
-
-    name: str
-    runtime_status: str | None = None
-    plugin_id: str | None = None
-    http_origin: str | None = None
-    server_info: dict[str, Any] | None = None
-    server_capabilities: Any = None
-    tool_list_meta: Any = None
-    tools: dict[str, Any] = {}
-    tools_error: str | None = None
-    resources: list[Any] = []
-    resource_templates: list[Any] = []
-    auth_status: Literal["unknown", "unsupported", "notLoggedIn", "bearerToken", "oAuth"] = "unsupported"
-
-
-class ListMcpServerStatusResponse(Wire, kw_only=True):
-    data: list[McpServerStatus]
-    next_cursor: str | None = None
-
-
-class McpServerOauthLoginParams(Params, kw_only=True):
-    """`timeout_secs`: how long a login may take."""
-
-    name: str
-    client_registration: Literal["auto", "cimd", "dcr"] | None = None
-    scopes: list[str] | None = None
-    thread_id: str | None = None
-    timeout_secs: int | None = None
-
-
-class McpServerOauthLoginResponse(Wire, kw_only=True):
-    authorization_url: str
-    login_id: str | None = None

@@ -30,6 +30,9 @@ __all__ = [
     "InputImageContent",
     "InputTextContent",
     "ListFilesAction",
+    "McpToolCallError",
+    "McpToolCallItem",
+    "McpToolCallResult",
     "PatchChangeKind",
     "PlanItem",
     "ReadAction",
@@ -317,6 +320,40 @@ class DynamicToolCallItem(_Item, kw_only=True, tag="dynamicToolCall"):
     completed_at_ms: int | None = None
 
 
+class McpToolCallResult(Wire, kw_only=True):
+    """What the server answered, as it said it."""
+
+    content: list[Any]
+    structured_content: Any = None
+    meta: Any = msgspec.field(default=None, name="_meta")
+
+
+class McpToolCallError(Wire, kw_only=True):
+    message: str
+
+
+class McpToolCallItem(_Item, kw_only=True, tag="mcpToolCall"):
+    """A call of a tool of an MCP server, by the server's and the tool's own names. `arguments`: JSON.
+
+    `result` and `error` are never both set; a result in which the server says that it failed makes the status
+    `failed` too.
+    """
+
+    server: str
+    tool: str
+    status: Literal["inProgress", "completed", "failed"]
+    arguments: Any = None
+    app_context: Any = None
+    mcp_app_ui: Any = None
+    plugin_id: str | None = None
+    read_only_hint: bool | None = None
+    result: McpToolCallResult | None = None
+    error: McpToolCallError | None = None
+    duration_ms: int | None = None
+    started_at_ms: int | None = None
+    completed_at_ms: int | None = None
+
+
 class ImageGenerationItem(_Item, kw_only=True, tag="imageGeneration"):
     """`result`: base64. `saved_path`: where it was stored, absolute."""
 
@@ -337,6 +374,7 @@ ThreadItem = (
     | HookPromptItem
     | FunctionCallOutputItem
     | DynamicToolCallItem
+    | McpToolCallItem
     | SleepItem
     | ImageGenerationItem
     | EnteredReviewModeItem

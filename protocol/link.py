@@ -65,6 +65,7 @@ class Frame(IntEnum):
     )
     SKILLS = 25  # [0] files of skills have changed
     HOLD = 24  # [1: begin no turns by yourself from now on; 0: do] for the time of a drain or a replacement
+    RELOAD = 26  # [0] MCP servers are to be those of this configuration (its layers) from now on
 
 
 class Record(IntEnum):
@@ -109,6 +110,8 @@ class Adopt(msgspec.Struct, kw_only=True):
     """The folder of the sockets and logs of all servers, which commands have no business in."""
     layers: msgspec.Raw = msgspec.Raw(b"{}")
     """The configuration as the front read it (`config.document`)."""
+    mcp_layers: msgspec.Raw = msgspec.Raw(b"null")
+    """The configuration that MCP servers are taken from, if it was read again for them; null: `layers`."""
     flags: msgspec.Raw = msgspec.Raw(b"{}")
     """For the catalog, which reads the files itself: what the command line adds (`config.flags`)."""
     originator: str = ""

@@ -35,6 +35,7 @@ from protocol import (
     git,
     history,
     inventory,
+    mcp,
     models,
     notifications,
     permissions,
@@ -89,6 +90,10 @@ class Method(msgspec.Struct, frozen=True):
     """Runs or changes what the client names on this machine: no test may make such params up."""
     stored: bool = False
     """Of a worker's methods: the catalog answers while the thread is not loaded."""
+    once: bool = False
+    """Of a worker's methods: has effects that nobody could undo. If the worker dies meanwhile it is not asked again."""
+    without_thread: bool = False
+    """Of a worker's methods: `threadId` may be absent; then the connection's host worker answers."""
 
 
 class Notification(msgspec.Struct, frozen=True):
@@ -248,7 +253,6 @@ _METHODS = (
         _CATALOG,
         _NONE,
     ),
-    Method("config/mcpServer/reload", NoParams, configuration.McpServerRefreshResponse, _CATALOG, _NONE),
     Method(
         "configRequirements/read", NoParams, configuration.ConfigRequirementsReadResponse, _CATALOG, _NONE
     ),
@@ -388,21 +392,41 @@ _METHODS = (
         hazardous=True,
     ),
     Method("app/list", inventory.AppsListParams, inventory.AppsListResponse, _CATALOG, _NONE),
+    Method("skills/list", skills.SkillsListParams, skills.SkillsListResponse, _CATALOG, _NONE),
+    # MCP servers
     Method(
         "mcpServerStatus/list",
-        inventory.ListMcpServerStatusParams,
-        inventory.ListMcpServerStatusResponse,
-        _CATALOG,
-        _NONE,
+        mcp.ListMcpServerStatusParams,
+        mcp.ListMcpServerStatusResponse,
+        _WORKER,
+        _THREAD,
+        without_thread=True,
     ),
     Method(
+        "mcpServer/resource/read",
+        mcp.McpResourceReadParams,
+        mcp.McpResourceReadResponse,
+        _WORKER,
+        _THREAD,
+        without_thread=True,
+    ),
+    Method(
+        "mcpServer/tool/call",
+        mcp.McpServerToolCallParams,
+        mcp.McpServerToolCallResponse,
+        _WORKER,
+        _THREAD,
+        hazardous=True,
+        once=True,
+    ),
+    Method("config/mcpServer/reload", NoParams, mcp.McpServerRefreshResponse, _FRONT, _NONE),
+    Method(
         "mcpServer/oauth/login",
-        inventory.McpServerOauthLoginParams,
-        inventory.McpServerOauthLoginResponse,
+        mcp.McpServerOauthLoginParams,
+        mcp.McpServerOauthLoginResponse,
         _CATALOG,
         _NONE,
     ),
-    Method("skills/list", skills.SkillsListParams, skills.SkillsListResponse, _CATALOG, _NONE),
     # the rest
     Method("model/list", models.ModelListParams, models.ModelListResponse, _FRONT, _NONE),
 )
@@ -450,6 +474,8 @@ _NOTIFICATIONS = (
     Notification("item/commandExecution/outputDelta", _n.ItemDelta),
     Notification("item/commandExecution/terminalInteraction", _n.TerminalInteraction),
     Notification("item/fileChange/patchUpdated", _n.PatchUpdated),
+    Notification("item/mcpToolCall/progress", mcp.McpToolCallProgressNotification),
+    Notification("mcpServer/startupStatus/updated", mcp.McpServerStatusUpdatedNotification),
     Notification("command/exec/outputDelta", command_exec.CommandExecOutputDeltaNotification),
     Notification("fs/changed", files.FsChangedNotification),
     Notification("fuzzyFileSearch/sessionUpdated", file_search.FuzzyFileSearchSessionUpdatedNotification),
@@ -472,6 +498,11 @@ _SERVER_REQUESTS = (
         "item/permissions/requestApproval",
         permissions.PermissionsRequestApprovalParams,
         permissions.PermissionsRequestApprovalResponse,
+    ),
+    ServerRequest(
+        "mcpServer/elicitation/request",
+        mcp.McpServerElicitationRequestParams,
+        mcp.McpServerElicitationRequestResponse,
     ),
     ServerRequest(
         "item/tool/requestUserInput",

@@ -224,9 +224,8 @@ GROUPS = (
         stable=("experimentalFeature/enablement/set", "skills/config/write", "skills/extraRoots/set"),
     ),
     Group(
-        subject="MCP servers",
-        because="MCP servers are not run by this server",
-        stable=("mcpServer/resource/read", "mcpServer/tool/call"),
+        subject="Events of MCP servers",
+        because="what MCP servers say unasked is not passed on",
         experimental=("mcpServer/event/stream/start", "mcpServer/event/stream/stop"),
     ),
 )

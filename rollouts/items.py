@@ -193,6 +193,26 @@ def _dynamic(stored: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _mcp(stored: dict[str, Any]) -> dict[str, Any]:
+    duration, status, result = stored.get("duration"), stored["status"], stored.get("result")
+    return {
+        "type": "mcpToolCall",
+        "server": stored["server"],
+        "tool": stored["tool"],
+        "arguments": stored.get("arguments"),
+        "status": "inProgress" if status == "in_progress" else status,
+        "readOnlyHint": stored.get("readOnlyHint"),
+        "result": result
+        and {
+            "content": result.get("content") or [],
+            "structuredContent": result.get("structuredContent"),
+            "_meta": result.get("_meta"),
+        },
+        "error": stored.get("error"),
+        "durationMs": (duration["secs"] * _NANOS + duration["nanos"]) // 1_000_000 if duration else None,
+    }
+
+
 def _image(stored: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "imageGeneration",
@@ -221,6 +241,7 @@ _READERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "WebSearch": _web,
     "ImageView": lambda stored: {"type": "imageView", "path": _path(stored["path"])},
     "DynamicToolCall": _dynamic,
+    "McpToolCall": _mcp,
     "Sleep": lambda stored: {"type": "sleep", "durationMs": stored["duration_ms"]},
     "ImageGeneration": _image,
     "HookPrompt": _hook,

@@ -20,6 +20,7 @@ from protocol.items import (
     HookPromptItem,
     ImageGenerationItem,
     ImageViewItem,
+    McpToolCallItem,
     PlanItem,
     ReasoningItem,
     SleepItem,
@@ -90,6 +91,7 @@ _Other = (
     | FunctionCallOutputItem
     | HookPromptItem
     | ImageGenerationItem
+    | McpToolCallItem
     | SleepItem
 )
 
@@ -98,6 +100,8 @@ def _stored_other(item: _Other) -> dict[str, Any]:
     match item:
         case DynamicToolCallItem():
             return _stored_dynamic(item)
+        case McpToolCallItem():
+            return _stored_mcp(item)
         case EnteredReviewModeItem():
             target = {"type": "custom", "instructions": item.review}
             return {
@@ -183,6 +187,26 @@ def _stored_dynamic(item: DynamicToolCallItem) -> dict[str, Any]:
         "content_items": msgspec.to_builtins(item.content_items),
         "success": item.success,
     }
+    return stored | _duration(item.duration_ms)
+
+
+def _stored_mcp(item: McpToolCallItem) -> dict[str, Any]:
+    """The names within are those of the protocol, as the peer stores them."""
+    stored: dict[str, Any] = {
+        "type": "McpToolCall",
+        "id": item.id,
+        "server": item.server,
+        "tool": item.tool,
+        "arguments": item.arguments,
+    }
+    if item.read_only_hint is not None:
+        stored["readOnlyHint"] = item.read_only_hint
+    stored["status"] = _STATUS.get(item.status, item.status)
+    if item.result is not None:
+        result = msgspec.to_builtins(item.result)
+        stored["result"] = {key: value for key, value in result.items() if value is not None}
+    if item.error is not None:
+        stored["error"] = {"message": item.error.message}
     return stored | _duration(item.duration_ms)
 
 

@@ -77,7 +77,7 @@ class Surroundings:
             "{provider}": next((setup.provider for setup in setups if setup.provider), "mock"),
             "{port}": str(self._port),
             "{python}": sys.executable,
-            "{recordings}": str(recordings),
+            "{recordings}": str(recordings.resolve()),
             "{home}": str(self.user_home),
             "{issuer}": f"http://127.0.0.1:{self._issuer_port}",
         }

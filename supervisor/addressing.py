@@ -15,7 +15,7 @@ from rollouts.ids import canonical_id, new_id
 from rollouts.layout import parse_name
 from supervisor.loaded import LoadedThread
 
-__all__ = ["Key", "as_canonical", "key_of", "thread_of"]
+__all__ = ["Key", "as_canonical", "key_of", "names_thread", "thread_of"]
 
 _SESSION_METHODS = frozenset({"thread/resume", "thread/fork"})
 
@@ -31,6 +31,18 @@ class Key(msgspec.Struct, rename="camel", frozen=True):
 def key_of(request: rpc.ClientRequest) -> Key:
     """:raises RpcError: there is none."""
     return decode_params(request.params, Key)
+
+
+class _MaybeKey(msgspec.Struct, rename="camel", frozen=True):
+    thread_id: msgspec.Raw = rpc.NULL
+
+
+def names_thread(request: rpc.ClientRequest) -> bool:
+    """Whether a request whose `threadId` may be absent has one, right or wrong."""
+    try:
+        return msgspec.json.decode(request.params or b"{}", type=_MaybeKey).thread_id != rpc.NULL
+    except msgspec.MsgspecError:
+        return False
 
 
 def thread_of(key: Key, row: Method, threads: Mapping[str, LoadedThread], *, experimental: bool) -> str:

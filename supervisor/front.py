@@ -73,6 +73,7 @@ class Front:
                 stacks=runtime.stacks,
                 processes=runtime.processes,
                 nice=settings.worker_nice,
+                mcp=bool(configuration.document.merged().get("mcp_servers")),
             ),
             zygote,
         )
@@ -99,7 +100,13 @@ class Front:
         self.hosts = Hosts(
             self.hub,
             self.nursery,
-            Adopt(role="host", home=self.home, runtime=runtime.base, credit=settings.credit_bytes),
+            Adopt(
+                role="host",
+                home=self.home,
+                runtime=runtime.base,
+                processes=runtime.processes,
+                credit=settings.credit_bytes,
+            ),
         )
         self.watchdog = Watchdog(self.supervisor, self.hub, settings, runtime.stacks)
         self.hibernation = Hibernation(self.supervisor, self.hub, settings)

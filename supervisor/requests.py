@@ -26,7 +26,7 @@ from protocol.unsupported import UNSUPPORTED, Unsupported, refusal
 from protocol.v1.methods import V1_METHODS
 from rollouts.ids import new_id
 from supervisor import afterwards, refusals
-from supervisor.addressing import Key, as_canonical, key_of, thread_of
+from supervisor.addressing import Key, as_canonical, key_of, names_thread, thread_of
 from supervisor.handlers.registry import HANDLERS, Handler
 from supervisor.limits import limits_for
 from supervisor.user_agent import user_agent
@@ -95,7 +95,7 @@ class Requests:
         elif row.owner is Owner.CATALOG:
             decode_params(request.params, row.params)
             self._front.catalog.ask(self._command(connection, request, self._front.statuses()), connection)
-        elif row.owner is Owner.HOST:
+        elif row.owner is Owner.HOST or (row.without_thread and not names_thread(request)):
             self._front.hosts.ask(self._command(connection, request, self._host_context(row)), connection)
         elif row.order is Order.NEW_THREAD:
             self._new_thread(connection, request, row)
@@ -261,5 +261,6 @@ class Requests:
         )
 
     def _host_context(self, row: Method) -> msgspec.Raw:
-        """Commands run under the configuration as it is now; host workers live long."""
-        return self._front.configuration.refresh().layers if row.name == "command/exec" else _NO_CONTEXT
+        """Commands and MCP servers run under the configuration as it is now; host workers live long."""
+        configured = row.name == "command/exec" or row.without_thread
+        return self._front.configuration.refresh().layers if configured else _NO_CONTEXT

@@ -22,6 +22,7 @@ import msgspec
 from config.settings import Bulkhead, Limits
 from protocol import rpc
 from protocol.link import Adopt, Command, Frame
+from protocol.methods import METHODS
 from rollouts.errors import RolloutError
 from supervisor import obituary, refusals
 from supervisor.endings import Endings
@@ -130,6 +131,13 @@ class Supervisor:
         elif thread.state is State.HIBERNATED:
             thread.wakes += 1
             self._employ(thread)
+
+    def reload_servers(self, layers: msgspec.Raw) -> None:
+        """Have all threads take their MCP servers from this configuration."""
+        for thread in self.threads.values():
+            thread.adopt.mcp_layers = layers
+            if thread.incarnation is not None:
+                self._hub.send(thread.incarnation.handle.token, Frame.RELOAD, 0, bytes(layers))
 
     def subscribe(self, thread: LoadedThread, connection: Connection) -> None:
         if connection in thread.subscribers:
@@ -281,7 +289,19 @@ class Supervisor:
         with suppress(FileNotFoundError):
             os.unlink(incarnation.log_path)
         obituary.keep_stack(self._runtime.stacks, incarnation.handle.pid)
+        self._refuse_effects(thread, end)
         self._what_next(thread, end)
+
+    def _refuse_effects(self, thread: LoadedThread, end: End) -> None:
+        """What a dead worker was at may have been done already: it is not for a successor to do it again."""
+        if end.kind is EndKind.HIBERNATED:
+            return  # it had begun nothing
+        for key, pending in list(thread.pending.items()):
+            row = METHODS.get(pending.command.method)
+            if row is not None and row.once:
+                del thread.pending[key]
+                text = f"the thread's process ended ({end}) before the answer; {row.name} is not tried again"
+                self._refuse(pending, rpc.RpcError(text, rpc.INTERNAL_ERROR), thread.id)
 
     async def _say_the_end(self, thread: LoadedThread, incarnation: Incarnation, end: End) -> None:
         """The turn that was in flight ends as failed: in the rollout first, then for the clients."""

@@ -52,6 +52,8 @@ class ZygoteSpec(msgspec.Struct, kw_only=True):
     """Folder in which every process writes itself down (`sandbox_backends.identity`)."""
     nice: int = 10
     """A raised niceness keeps the front's loop responsive when all workers compute (438 ms -> 2 ms at p99)."""
+    mcp: bool = False
+    """Whether to import what MCP servers need, so that workers share it."""
 
 
 class ToZygote(msgspec.Struct):

@@ -279,6 +279,7 @@ def test_tools_follow_the_model_and_the_settings(place):
         "apply_patch",
         "request_user_input",
         "view_image",
+        "tool_search",
         "web_search",
         *GOAL_TOOLS,
     )

@@ -30,14 +30,6 @@ def test_unknown_settings_are_named_with_their_file(server, home):
     )
 
 
-def test_mcp_servers_are_said_not_to_run(server, home):
-    add(home, '[mcp_servers.echo]\ncommand = "echo"\n')
-    [summary] = warnings_of(server())
-    assert summary == (
-        "MCP servers are not run by this server: their tools are not offered to models ([mcp_servers]: echo)."
-    )
-
-
 @pytest.mark.parametrize("trusted", [False, True])
 def test_the_layer_of_a_project_is_talked_about_where_it_does_not_count(server, home, workspace, trusted):
     (workspace / ".codex").mkdir()

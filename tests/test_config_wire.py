@@ -261,7 +261,7 @@ def test_writers_at_once_in_two_servers_lose_nothing(server, home):
     assert tomli.loads((home / "config.toml").read_text())["desktop"] == {"w0": expected, "w1": expected}
 
 
-def test_there_are_no_requirements_and_no_mcp_servers_to_reload(server):
+def test_there_are_no_requirements_and_mcp_servers_can_be_reloaded(server):
     client = server()
     for params in ({}, None):
         assert client.request("configRequirements/read", params) == {

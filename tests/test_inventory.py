@@ -10,7 +10,9 @@ from protocol_client import RpcError
 MCP = """
 [mcp_servers.echo]
 command = "/bin/false"
+enabled = false
 [mcp_servers.web]
+enabled = false
 url = "https://user:secret@tools.example:8443/mcp?token=t"
 """
 PROVIDERS = """
@@ -123,17 +125,20 @@ def test_modes_are_for_clients_of_the_experimental_interface(server):
     )
 
 
-def test_mcp_servers_are_shown_and_said_not_to_run(server, home):
+def test_mcp_servers_are_shown_with_their_origin_alone(server, home):
     add(home, MCP)
     client = server()
     echo, web = client.request("mcpServerStatus/list", {})["data"]
     assert (echo["name"], echo["httpOrigin"], echo["tools"]) == ("echo", None, {})
     assert web["httpOrigin"] == "https://tools.example:8443"
-    assert "not run by this server" in echo["toolsError"]
     assert client.request("mcpServerStatus/list", {"serverName": "web"})["data"] == [web]
     code, text = refused(client, "mcpServer/oauth/login", {"name": "web"})
     assert code == -32601
-    assert "not run by this server" in text
+    assert "bearer_token_env_var" in text
+    assert refused(client, "mcpServer/oauth/login", {"name": "echo"}) == (
+        -32600,
+        "OAuth login is only supported for streamable HTTP servers.",
+    )
     assert refused(client, "mcpServer/oauth/login", {"name": "none"}) == (
         -32600,
         "No MCP server named 'none' found.",

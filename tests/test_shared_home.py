@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from protocol_client import ProtocolClient
 from running_server import write_config
 from test_client_tools import CALL, FOUND, PLAN_MODE, TOOLS
+from test_mcp_tools import configure_home, table
 from test_turns import PATCH, PNG
 
 
@@ -186,3 +187,40 @@ def test_codex_reads_every_kind_of_item_as_it_is_read_here(binary, marked, serve
         assert ends(codex.turn(thread, "!say Codex was here.")) == ["completed"]
     client = server()
     assert read(client, thread)[: len(ours)] == ours
+
+
+# --- calls of MCP servers ---------------------------------------------------------------------------------------
+
+MCP_CALLS = "\n!then\n".join(f"!tool mcp__tools__{tool} {{}}" for tool in ("look", "parts", "fail", "refuse"))
+
+
+def mcp_items(client, thread):
+    turns = client.request("thread/resume", {"threadId": thread})["thread"]["turns"]
+    return [item for turn in turns for item in turn["items"] if item["type"] == "mcpToolCall"]
+
+
+def test_calls_of_mcp_servers_are_shown_alike_by_both(binary, marked, server, home):
+    configure_home(home, table())
+    client = server()
+    thread = client.start_thread()
+    assert ends(client.turn(thread, f"{MCP_CALLS}\n!then\n!say done")) == ["completed"]
+    told = [line.params["item"] for line in client.received("item/completed")]
+    ours = [item for item in told if item["type"] == "mcpToolCall"]
+    client.close()
+    assert [item["status"] for item in ours] == ["completed", "completed", "failed", "failed"]
+
+    with ProtocolClient(
+        [binary, "app-server"], cwd=home, env={**marked.env, "CODEX_HOME": str(home)}
+    ) as codex:
+        codex.initialize(experimentalApi=True)
+        assert mcp_items(codex, thread) == ours
+        codex.wait_for(
+            lambda m: (
+                m.get("method") == "mcpServer/startupStatus/updated" and m["params"]["status"] == "ready"
+            )
+        )
+        assert ends(codex.turn(thread, f"{MCP_CALLS}\n!then\n!say done")) == ["completed"]
+        told = [line.params["item"] for line in codex.received("item/completed")]
+        theirs = [item for item in told if item["type"] == "mcpToolCall"]
+    assert [item["status"] for item in theirs] == ["completed", "completed", "failed", "failed"]
+    assert mcp_items(server(), thread) == [*ours, *theirs]

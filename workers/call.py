@@ -36,6 +36,9 @@ class Call:
     def reply(self, result: Wire) -> None:
         self._link.say(Record.REPLY, self._key, rpc.result_line(self._id, result))
 
+    def refuse(self, error: rpc.RpcError) -> None:
+        self._link.say(Record.REPLY, self._key, rpc.error_line(self._id, error))
+
     def notice(self, method: str, params: Wire) -> None:
         """A line for the client of this request alone."""
         self._link.say(Record.NOTICE, self._key, rpc.notification_line(method, params))

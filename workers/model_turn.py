@@ -72,6 +72,8 @@ class ModelTurn(TurnRun):
         await self._make_room()
         self.session.remember_context()
         self.take_first_input()
+        if self.toolbox.servers:
+            await self.toolbox.servers.settle(self.session.settings.mcp_grace_s)
         while True:
             again = await self._dialogue.respond()
             self.worked = self.worked or again

@@ -99,6 +99,8 @@ async def _serve(token: bytes, endpoint: str, lifeline: int, loop: asyncio.Abstr
             service.skills_changed = True
         elif kind == Frame.HOLD and isinstance(service, ThreadService):
             service.hold(held=bool(number))
+        elif kind == Frame.RELOAD and isinstance(service, ThreadService):
+            service.reload_servers(payload)
 
     link.on_frame = on_frame
     loop.add_reader(lifeline, lifeline_cut)

@@ -150,6 +150,9 @@ class Response:
         elif kind in ("function_call", "custom_tool_call"):
             session.remember(item)
             self._call(item, custom=kind == "custom_tool_call")
+        elif kind == "tool_search_call" and item.get("execution") == "client":
+            session.remember(item)
+            self._call(item, custom=False, search=item.get("arguments") or {})
         elif kind == "web_search_call":
             self._searched(identity, item.get("action"))
             session.remember(item)
@@ -182,7 +185,7 @@ class Response:
 
     # --- tool calls -----------------------------------------------------------------------------------------
 
-    def _call(self, item: dict[str, Any], *, custom: bool) -> None:
+    def _call(self, item: dict[str, Any], *, custom: bool, search: Any = None) -> None:
         text = item.get("input" if custom else "arguments")
         call = Call(
             id=str(item.get("call_id") or item.get("id") or ""),
@@ -190,6 +193,7 @@ class Response:
             arguments=text if isinstance(text, str) else "",
             custom=custom,
             namespace=item.get("namespace"),
+            search=search,
         )
         self._calls.append(call)
         self._asked[call.id] = time.monotonic()
@@ -200,6 +204,9 @@ class Response:
     async def _run_calls(self) -> None:
         """One after the other: the second command may need what the first one made."""
         while (call := await self._queue.get()) is not None:
+            if call.search is not None:
+                self._answer(call, self._toolbox.search(call.search))
+                continue
             output = await self._toolbox.call(self._scope, call)
             if isinstance(output, Refusal):
                 output = str(output)  # a subclass is not encoded
@@ -208,9 +215,20 @@ class Response:
             self._answer(call, output)
 
     def _answer(self, call: Call, output: str | list[dict[str, Any]]) -> None:
+        self._answered += 1
+        if call.search is not None:
+            self._session.remember(
+                {
+                    "type": "tool_search_output",
+                    "call_id": call.id,
+                    "status": "completed",
+                    "execution": "client",
+                    "tools": output if isinstance(output, list) else [],
+                }
+            )
+            return
         kind = "custom_tool_call_output" if call.custom else "function_call_output"
         self._session.remember({"type": kind, "call_id": call.id, "output": output})
-        self._answered += 1
 
     async def finish_calls(self) -> None:
         """Wait until all calls are carried out.

@@ -7,20 +7,24 @@ the way to the clients, and the end.
 from __future__ import annotations
 
 import asyncio
+import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from config.document import Document
 from config.errors import ConfigError
+from config.resolve import ThreadOverrides, resolve_mcp_servers
 from protocol import rpc
 from protocol import threads as wire
 from protocol.forks import ThreadForkParams
 from protocol.link import HIBERNATED, Adopt, Command, Record
 from protocol.link_calls import UnusedSource
+from protocol.mcp import McpServerStatusUpdatedNotification
 from protocol.refusal import decode_params
 from rollouts.errors import RolloutError, RolloutNotFound, WriterBusy
 from rollouts.layout import Home
@@ -33,12 +37,20 @@ from workers.forking import fork_session, fork_unused
 from workers.goal_turn import GoalTurn
 from workers.link import Link
 from workers.loading import begin_from_items, resume_session, start_session
+from workers.mcp.elicitation import elicit
+from workers.mcp.errors import McpServerError, StartFailed
+from workers.mcp.servers import McpServers
+from workers.mcp.surroundings import Surroundings
+from workers.methods.mcp import refusal_of
 from workers.methods.registry import METHODS
 from workers.provider import ModelAccess
 from workers.session import Session, now_ms
 from workers.skills import found_again
 from workers.toolbox import Toolbox
 from workers.turn import TurnRun
+
+if TYPE_CHECKING:
+    from workers.mcp.connection import Connection
 
 __all__ = ["ThreadService"]
 
@@ -58,7 +70,8 @@ class ThreadService:
         self.adopt = adopt
         self.link = link
         self.session: Session | None = None
-        self.toolbox = Toolbox()
+        self.servers = McpServers(self._tell_server)
+        self.toolbox = Toolbox(self.servers)
         self.turn: TurnRun | None = None
         self.goal_due = False
         """Whether the thread may begin a turn for its goal when it has nothing else to do."""
@@ -70,6 +83,10 @@ class ThreadService:
         self._names = Names(Home(adopt.home))
         self._notes = Notes(Home(adopt.home))
         self._stopping = self._held = False
+        self._drowsy = False
+        """Whether it was to sleep, and only MCP servers kept it awake."""
+        self._asides: set[asyncio.Task[None]] = set()
+        self._overrides = ThreadOverrides()
         self._answering = True
         self._commands: asyncio.Queue[tuple[int, Command]] = asyncio.Queue()
         loop.set_exception_handler(self._unhandled)
@@ -79,6 +96,7 @@ class ThreadService:
     # --- frames ------------------------------------------------------------------------------------------------
 
     def command(self, key: int, command: Command) -> None:
+        self._drowsy = False
         self._commands.put_nowait((key, command))
 
     def answer(self, key: int, payload: bytes) -> None:
@@ -97,6 +115,10 @@ class ThreadService:
         if self._stopping or self.turn is not None or not self._commands.empty() or self._answering:
             return
         if self.session is None or not self.toolbox.terminals.idle or not self.approvals.idle:
+            return
+        if self._asides or not self.servers.idle:
+            # The front asks again in half a minute; a server has started, or answered, long before.
+            self._drowsy = True
             return
         adopt = self.adopt
         if not self.session.ephemeral:
@@ -124,7 +146,7 @@ class ThreadService:
             task = self.turn.task
             self.turn.interrupt(lambda: None)
             await asyncio.wait((task,))
-        await self.toolbox.terminals.end_all()
+        await asyncio.gather(self.toolbox.terminals.end_all(), self.servers.close())
         if self.session is not None:
             await self.access.close()
             if materialize:
@@ -204,6 +226,7 @@ class ThreadService:
         # Whatever its predecessor was doing is over; the clients were told.
         session = self.loaded()
         self.link.say(Record.STATUS, 0, msgspec.json.encode(session.status))
+        self.start_servers()
         self.goal_due = session.pursuit.recovered(session.turns[-1] if session.turns else None)
 
     # --- for the methods ---------------------------------------------------------------------------------------
@@ -216,16 +239,16 @@ class ThreadService:
 
     def begin(self, params: wire.ThreadStartParams) -> Session:
         """Make a new thread's session."""
-        return self._settle(start_session(self.adopt, self.link, self._document, params))
+        return self._settle(start_session(self.adopt, self.link, self._document, params), params)
 
     async def load(self, params: wire.ThreadResumeParams, **how: bool) -> Session:
         """Read a stored thread beside the loop: it may be a gigabyte, and we must answer pings meanwhile."""
         work = partial(resume_session, self.adopt, self.link, self._document, params, **how)
-        return self._settle(await self._loop.run_in_executor(None, work))
+        return self._settle(await self._loop.run_in_executor(None, work), params)
 
     def begin_from_items(self, params: wire.ThreadResumeParams) -> Session:
         """Make a new thread's session with items of the client's."""
-        return self._settle(begin_from_items(self.adopt, self.link, self._document, params))
+        return self._settle(begin_from_items(self.adopt, self.link, self._document, params), params)
 
     async def fork(self, params: ThreadForkParams, unused: UnusedSource) -> Session:
         """Make a new thread's session from a stored one, beside the loop as in `load`."""
@@ -235,23 +258,123 @@ class ThreadService:
             work = partial(fork_unused, self.adopt, self.link, self._document, params, start)
         else:
             work = partial(fork_session, self.adopt, self.link, self._document, params)
-        session = self._settle(await self._loop.run_in_executor(None, work))
+        session = self._settle(await self._loop.run_in_executor(None, work), params)
         source = session.writer.meta.forked_from_id
         if not session.ephemeral and source is not None and (name := self._names.get(source)) is not None:
             self._names.set(session.id, name)
             self.learn_name(session)
         return session
 
-    def _settle(self, session: Session) -> Session:
+    def _settle(
+        self, session: Session, params: wire.ThreadStartParams | wire.ThreadResumeParams | ThreadForkParams
+    ) -> Session:
+        self._overrides = ThreadOverrides.of(params)
         self.approvals = Approvals(session)
         self.access = ModelAccess(
             self.link, session.settings.provider.id, self.adopt.user_agent, self.adopt.originator
         )
         self.session = session
         session.pursuit.held = self._held
+        if self.adopt.mcp_layers != rpc.NULL:
+            self._take_servers(bytes(self.adopt.mcp_layers))
         self.learn_name(session)
         session.tell_facts()
         return session
+
+    # --- MCP servers -------------------------------------------------------------------------------------------
+
+    def start_servers(self) -> None:
+        """Start them behind what was just said; turns wait for them a little."""
+        servers = self.loaded().settings.mcp_servers
+        if servers:
+            self._keep(self.servers.start(servers, self._surroundings()))
+
+    async def require_servers(self) -> None:
+        """Start those without which the thread is not to begin, and wait for them.
+
+        Raises:
+            RpcError: one cannot start.
+        """
+        servers = self.loaded().settings.mcp_servers
+        if not any(server.required and server.enabled for server in servers):
+            return
+        try:
+            await self.servers.start(servers, self._surroundings())
+            await self.servers.require()
+        except StartFailed as error:
+            await self.servers.close()
+            raise rpc.RpcError(
+                f"error creating thread: Fatal error: Failed to initialize session: {error}",
+                rpc.INTERNAL_ERROR,
+            ) from None
+
+    def reload_servers(self, layers: bytes) -> None:
+        """Take them from a configuration that was read again."""
+        if self.session is not None and self._take_servers(layers):
+            servers = self.session.settings.mcp_servers
+            self._keep(self.servers.start(servers, self._surroundings()))
+
+    def _take_servers(self, layers: bytes) -> bool:
+        """Whether they could be taken; else the thread goes on with those it has."""
+        session = self.loaded()
+        document = msgspec.json.decode(layers, type=Document)
+        try:
+            servers = resolve_mcp_servers(document, self._overrides, session.settings.cwd, self.adopt.home)
+        except ConfigError as error:
+            print(f"MCP servers stay as they are: {error}", flush=True)
+            return False
+        session.settings = msgspec.structs.replace(session.settings, mcp_servers=servers)
+        return True
+
+    def _surroundings(self) -> Surroundings:
+        session = self.loaded()
+        return Surroundings(
+            cwd=session.settings.cwd, environ=os.environ, processes=session.processes, elicit=self._elicit
+        )
+
+    async def _elicit(self, server: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        turn_id = self.turn.id if self.turn is not None else None
+        return await elicit(self.loaded(), self.approvals, turn_id, server, params)
+
+    def _tell_server(self, connection: Connection) -> None:
+        session = self.session
+        if session is not None:
+            session.notify(
+                "mcpServer/startupStatus/updated",
+                McpServerStatusUpdatedNotification(
+                    thread_id=session.id,
+                    name=connection.server.name,
+                    status=connection.state,
+                    error=connection.start_error,
+                ),
+            )
+        self._loop.call_soon(self._sleep_at_last)
+
+    def _sleep_at_last(self) -> None:
+        if self._drowsy:
+            self.sleep()
+
+    # --- what goes on beside the commands ----------------------------------------------------------------------------
+
+    def aside(self, call: Call, work: Coroutine[Any, Any, None]) -> None:
+        """Answer a request while the next ones are taken; `work` replies."""
+
+        async def answer() -> None:
+            try:
+                await work
+            except McpServerError as error:
+                call.refuse(refusal_of(error))
+            except rpc.RpcError as error:
+                call.refuse(error)
+
+        self._keep(answer())
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._asides.add(task)
+        task.add_done_callback(self._asides.discard)
+        task.add_done_callback(self._served)
+        task.add_done_callback(lambda _: self._sleep_at_last())
 
     def learn_name(self, session: Session) -> None:
         """Names and the like are kept outside of the rollouts, and anybody may have given one since."""

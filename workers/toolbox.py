@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from config.resolve import GOAL_TOOLS
+from workers.mcp.servers import McpServers
 from workers.session import Session
-from workers.tools import tool_output
+from workers.tools import tool_output, tool_search
 from workers.tools.ask import RequestUserInput
 from workers.tools.dynamic import call_dynamic, dynamic_definitions, find_dynamic
 from workers.tools.edit import ApplyPatch
 from workers.tools.goal import CreateGoal, GetGoal, UpdateGoal
 from workers.tools.look import ViewImage
+from workers.tools.mcp_call import McpCalls
+from workers.tools.mcp_resources import ListMcpResources, ListMcpTemplates, ReadMcpResource
 from workers.tools.permissions import RequestPermissions
 from workers.tools.plan import UpdatePlan
 from workers.tools.shell import ExecCommand, WriteStdin
@@ -25,9 +28,14 @@ __all__ = ["Toolbox"]
 _WEB_SEARCH = {"type": "web_search", "external_web_access": False, "search_content_types": ["text", "image"]}
 
 
+TOOL_SEARCH = "tool_search"
+
+
 class Toolbox:
-    def __init__(self) -> None:
+    def __init__(self, servers: McpServers) -> None:
         self.terminals = Terminals()
+        self.servers = servers
+        self._mcp = McpCalls(servers)
         workspace = Workspace()
         patches = ApplyPatch(workspace)
         self._exec = ExecCommand(self.terminals, workspace, patches)
@@ -44,9 +52,15 @@ class Toolbox:
             RequestPermissions(),
         )
         self._tools = {tool.name: tool for tool in tools}
+        resources: tuple[Tool, ...] = (
+            ListMcpResources(servers),
+            ListMcpTemplates(servers),
+            ReadMcpResource(servers),
+        )
+        self._resources = {tool.name: tool for tool in resources}
 
     def definitions(self, session: Session) -> Sequence[Mapping[str, Any]]:
-        """What the model is offered: the tools that its settings name."""
+        """What the model is offered: the tools that its settings name, those of MCP servers, and the client's."""
         offered: list[Mapping[str, Any]] = []
         for name in _names(session):
             if name == ExecCommand.name:
@@ -55,7 +69,29 @@ class Toolbox:
                 offered.append(self._tools[name].definition())
             elif name == "web_search" and session.settings.provider.wire_api == "responses":
                 offered.append(_WEB_SEARCH)
+        if self.servers:
+            offered += (tool.definition() for tool in self._resources.values())
+            offered += self._mcp_definitions(session)
         return [*offered, *dynamic_definitions(session.dynamic_tools)]
+
+    def _mcp_definitions(self, session: Session) -> Sequence[Mapping[str, Any]]:
+        tools = self.servers.offered()
+        if not tools:
+            return ()
+        if self._searches(session):
+            return (tool_search.definition(),)
+        return tool_search.namespaces(tools, self.servers.descriptions())
+
+    @staticmethod
+    def _searches(session: Session) -> bool:
+        """Whether the model looks for tools itself; the others get all of them with every request."""
+        settings = session.settings
+        return TOOL_SEARCH in settings.tools and settings.provider.wire_api == "responses"
+
+    def search(self, arguments: Any) -> list[dict[str, Any]]:
+        """What a search of the model finds."""
+        found = tool_search.search(self.servers.offered(), arguments)
+        return tool_search.namespaces(found, self.servers.descriptions(), deferred=True)
 
     async def call(self, scope: TurnScope, call: Call) -> str | list[dict[str, Any]]:
         """The answer for the model; a `Refusal` is an answer too.
@@ -68,8 +104,13 @@ class Toolbox:
                 return await call_dynamic(scope, call)
             except ToolRefused as refusal:
                 return Refusal(refusal)
-        tool = self._tools.get(call.name)
-        if tool is None or call.name not in _names(scope.session):
+        offered = self.servers.find(call.namespace, call.name)
+        if offered is not None:
+            return await self._mcp.call(scope, call, offered)
+        tool = self._resources.get(call.name) if self.servers else None
+        if tool is None and call.name in _names(scope.session):
+            tool = self._tools.get(call.name)
+        if tool is None:
             # Not offered is the same as unknown: a model may remember tools from elsewhere.
             return Refusal(tool_output.unknown_tool(call.name))
         try:

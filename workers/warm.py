@@ -31,6 +31,7 @@ from sandbox_backends.runner import run_with_plan
 from workers import models, process
 from workers.link import Link
 from workers.loading import start_session
+from workers.mcp.servers import McpServers
 from workers.toolbox import Toolbox
 from workers.tools import command_actions, patch
 from workers.tools.patch_program import patch_input
@@ -82,7 +83,7 @@ def _thread(folder: str, loop: asyncio.AbstractEventLoop) -> None:
     session.item_completed("turn", UserMessageItem(id="item", content=[TextInput(text="hello")]))
     session.store(session.stored_settings("turn"))
     decode_params(msgspec.Raw(b'{"threadId":"x","input":[{"type":"text","text":"y"}]}'), TurnStartParams)
-    Toolbox().definitions(session)
+    Toolbox(McpServers()).definitions(session)
     session.close()
     patch.wire_changes(patch.verify(patch.parse(_PATCH), folder))
     patch_input(_PATCH)

@@ -22,6 +22,7 @@ import msgspec
 
 from sandbox_backends import identity, prctl, tree
 from workers import process, warm
+from workers.mcp.servers import import_client
 
 __all__ = ["serve"]
 
@@ -36,6 +37,8 @@ class Spec(msgspec.Struct, kw_only=True):
     stacks: str
     processes: str = ""
     nice: int = 10
+    mcp: bool = False
+    """Whether threads will have MCP servers, as far as the configuration tells."""
 
 
 class Fork(msgspec.Struct):
@@ -76,11 +79,19 @@ class Zygote:
                     return
                 for token in msgspec.json.decode(request, type=Fork).fork:
                     self._fork(token)
+                    if self._spec.mcp and not self._complete:
+                        # The first one has to import it itself then; all others share it.
+                        self._finish()
                 if not self._complete:
-                    # Not before: the first thread should not wait for what its first turn may not need.
-                    warm.certificates()
-                    gc.freeze()
-                    self._complete = True
+                    self._finish()
+
+    def _finish(self) -> None:
+        """Get ready what the first thread should not wait for, as its first turn may not need it."""
+        warm.certificates()
+        if self._spec.mcp:
+            import_client()
+        gc.freeze()
+        self._complete = True
 
     def _tell(self, fd: int | None = None, **message: object) -> None:
         rights = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]

@@ -9,7 +9,7 @@ import msgspec
 
 from protocol.base import Wire
 from supervisor.connection import Connection
-from supervisor.handlers import accounts, feedback, handshake, limits, models, threads
+from supervisor.handlers import accounts, feedback, handshake, limits, mcp, models, threads
 
 if TYPE_CHECKING:
     from supervisor.front import Front
@@ -39,6 +39,7 @@ HANDLERS: dict[str, Handler] = {
     "thread/unarchive": threads.unarchive,
     "thread/name/set": threads.set_name,
     "model/list": models.list_,
+    "config/mcpServer/reload": mcp.reload,
     "feedback/upload": feedback.upload,
     "feedback/save": feedback.save,
     "account/read": accounts.read,

@@ -19,6 +19,7 @@ from sandbox_backends.own import belongings
 from workers.host.commands import Commands
 from workers.host.files import Files
 from workers.host.git_diff import diff_to_remote
+from workers.host.mcp import McpInventory
 from workers.host.request import HostMethod, HostRequest
 from workers.host.searches import Searches
 from workers.host.skill_folders import SkillFolders
@@ -44,6 +45,7 @@ class HostService:
         searches = Searches(link)
         files = Files(link)
         skills = SkillFolders(link)
+        inventory = McpInventory(adopt.processes)
         self._methods: dict[str, HostMethod] = {
             "command/exec": commands.run,
             "command/exec/write": commands.write,
@@ -64,6 +66,8 @@ class HostService:
             "fuzzyFileSearch/sessionStop": searches.stop,
             "gitDiffToRemote": diff_to_remote,
             WATCH_SKILLS: skills.watch,
+            "mcpServerStatus/list": inventory.list,
+            "mcpServer/resource/read": inventory.read,
         }
 
     def command(self, key: int, command: Command) -> None:

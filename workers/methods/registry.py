@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from workers.call import Call
-from workers.methods import control, forks, goals, history, receipts, reviews, threads, turns
+from workers.methods import control, forks, goals, history, mcp, receipts, reviews, threads, turns
 
 if TYPE_CHECKING:
     from workers.thread import ThreadService
@@ -40,4 +40,7 @@ METHODS: dict[str, ThreadMethod] = {
     "thread/backgroundTerminals/list": control.list_terminals,
     "thread/backgroundTerminals/clean": control.clean_terminals,
     "thread/backgroundTerminals/terminate": control.terminate_terminal,
+    "mcpServerStatus/list": mcp.list_statuses,
+    "mcpServer/resource/read": mcp.read_resource,
+    "mcpServer/tool/call": mcp.call_tool,
 }

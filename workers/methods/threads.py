@@ -40,10 +40,12 @@ async def start(service: ThreadService, call: Call) -> None:
         session = service.begin(call.params)
     except ConfigError as error:
         raise rpc.RpcError(f"failed to load configuration: {error}") from None
+    await service.require_servers()
     call.reply(session.loaded(ThreadStartResponse))
     if (warning := unstable_features(session)) is not None:
         session.notify("warning", warning)
     session.notify("thread/started", ThreadStarted(thread=session.thread()))
+    service.start_servers()
 
 
 async def resume(service: ThreadService, call: Call) -> None:
@@ -60,6 +62,8 @@ async def resume(service: ThreadService, call: Call) -> None:
             raise rpc.RpcError(f"failed to load configuration: {error}") from None
     elif not session.writer.stored:
         raise rpc.RpcError(f"no rollout found for thread id {session.id}")
+    if fresh:
+        await service.require_servers()
     if not params.exclude_turns and session.history_mode == "paginated":
         call.notice("deprecationNotice", DeprecationNotice(summary=RESUME_HYDRATION))
     if fresh:
@@ -91,6 +95,8 @@ async def resume(service: ThreadService, call: Call) -> None:
     else:
         session.pursuit.tell_cleared()
     service.goal_due = True
+    if fresh:
+        service.start_servers()
 
 
 async def read(service: ThreadService, call: Call) -> None:

@@ -19,12 +19,11 @@ from protocol.configuration import (
     ConfigReadParams,
     ConfigRequirementsReadResponse,
     ConfigValueWriteParams,
-    McpServerRefreshResponse,
 )
 from protocol.rpc import INTERNAL_ERROR, RpcError
 from workers.stored.request import StoredRequest
 
-__all__ = ["load", "read", "read_requirements", "reload_mcp_servers", "write_batch", "write_value"]
+__all__ = ["load", "read", "read_requirements", "write_batch", "write_value"]
 
 
 def load(request: StoredRequest, cwd: str | None = None) -> Document:
@@ -62,16 +61,6 @@ def write_batch(request: StoredRequest) -> Wire:
 def read_requirements(request: StoredRequest) -> Wire:
     request.params(NoParams)
     return ConfigRequirementsReadResponse()
-
-
-def reload_mcp_servers(request: StoredRequest) -> Wire:
-    """There is nothing to reload; a file that could not be read is told all the same."""
-    request.params(NoParams)
-    try:
-        load(request)
-    except ConfigError as error:
-        raise RpcError(f"failed to refresh MCP servers: {error}", INTERNAL_ERROR) from error
-    return McpServerRefreshResponse()
 
 
 def _write(

@@ -9,7 +9,7 @@ from typing import TypeVar
 from config.document import Document
 from config.errors import ConfigError, InvalidCursorError
 from config.features import features
-from config.mcp_servers import NOT_RUN, http_origin, mcp_servers_of
+from config.mcp_servers import mcp_servers_of
 from config.pages import page
 from config.settings import settings_of
 from protocol.base import Wire
@@ -25,14 +25,11 @@ from protocol.inventory import (
     HooksListEntry,
     HooksListParams,
     HooksListResponse,
-    ListMcpServerStatusParams,
-    ListMcpServerStatusResponse,
-    McpServerOauthLoginParams,
-    McpServerStatus,
     PermissionProfileListParams,
     PermissionProfileListResponse,
     PermissionProfileSummary,
 )
+from protocol.mcp import McpServerOauthLoginParams
 from protocol.policy import PROFILE_MODES
 from protocol.rpc import INTERNAL_ERROR, METHOD_UNSUPPORTED, RpcError
 from workers.stored.configuration import load
@@ -43,7 +40,6 @@ __all__ = [
     "list_collaboration_modes",
     "list_features",
     "list_hooks",
-    "list_mcp_servers",
     "list_permission_profiles",
     "login_to_mcp_server",
 ]
@@ -90,25 +86,18 @@ def list_apps(request: StoredRequest) -> Wire:
     return AppsListResponse(data=[])
 
 
-def list_mcp_servers(request: StoredRequest) -> Wire:
-    params = request.params(ListMcpServerStatusParams)
-    document = _reloaded(request, request.cwd_of(params.thread_id))
-    servers = [
-        McpServerStatus(name=name, http_origin=http_origin(server), tools_error=NOT_RUN)
-        for name, server in sorted(mcp_servers_of(document).items())
-        if params.server_name in (None, name)
-    ]
-    shown, after = _page(servers, params.cursor, params.limit, "MCP servers")
-    return ListMcpServerStatusResponse(data=shown, next_cursor=after)
-
-
 def login_to_mcp_server(request: StoredRequest) -> Wire:
     params = request.params(McpServerOauthLoginParams)
     document = _reloaded(request, request.cwd_of(params.thread_id))
-    if params.name not in mcp_servers_of(document):
+    server = next((one for one in mcp_servers_of(document) if one.name == params.name), None)
+    if server is None:
         raise RpcError(f"No MCP server named '{params.name}' found.")
+    if server.url is None:
+        raise RpcError("OAuth login is only supported for streamable HTTP servers.")
     raise RpcError(
-        f"mcpServer/oauth/login is not supported for '{params.name}': {NOT_RUN}", METHOD_UNSUPPORTED
+        "mcpServer/oauth/login is not supported by this server: "
+        f"give a token of `{params.name}` in a variable that bearer_token_env_var names",
+        METHOD_UNSUPPORTED,
     )
 
 

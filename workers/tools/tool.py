@@ -66,13 +66,17 @@ class TurnScope:
 
 
 class Call(msgspec.Struct, frozen=True):
-    """`arguments`: JSON for a function call, free text for a custom tool."""
+    """`arguments`: JSON for a function call, free text for a custom tool.
+
+    `search`: the arguments of a search for tools, which is no tool of its own; None for all others.
+    """
 
     id: str
     name: str
     arguments: str
     custom: bool = False
     namespace: str | None = None
+    search: Any = None
 
 
 class Tool(Protocol):
