@@ -231,7 +231,7 @@ class Catalog:
             InvalidThreadId, InvalidName, RolloutNotFound, OSError
         """
         thread_id = canonical_id(thread_id)
-        if stored and not any(self.home.segments(thread_id, archived=archived) for archived in (False, True)):
+        if stored and not self.home.segments(thread_id, archived=False):
             raise RolloutNotFound(f"no rollout found for thread id {thread_id}")
         self.names.set(thread_id, name)
 

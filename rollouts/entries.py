@@ -131,9 +131,14 @@ def turn_settings(
     summary: str = "auto",
     mode: str = "default",
     service_tier: str | None = None,
+    profile_id: str | None = None,
 ) -> list[Entry]:
-    """What holds for a turn, in the two lines the peer has for it: it takes the sandbox from the second one."""
+    """What holds for a turn, in the two lines the peer has for it: it takes the sandbox from the second one.
+
+    `profile_id`: the name of the sandbox, if it goes by one.
+    """
     profile = permission_profile(sandbox, cwd)
+    named = {"id": profile_id} if profile_id is not None else None
     collaboration = {
         "mode": mode,
         "settings": {"model": model, "reasoning_effort": effort, "developer_instructions": None},
@@ -146,6 +151,7 @@ def turn_settings(
         approvals_reviewer=approvals_reviewer,
         sandbox_policy=stored_sandbox(sandbox),
         permission_profile=profile,
+        active_permission_profile=named,
         model=model,
         effort=effort,
         collaboration_mode=collaboration,
@@ -163,6 +169,8 @@ def turn_settings(
         "collaboration_mode": collaboration,
         "disabled_plugin_ids": [],
     }
+    if named is not None:
+        settings["active_permission_profile"] = named
     if service_tier is not None:
         settings["service_tier"] = service_tier
     applied = {"type": "thread_settings_applied", "thread_id": thread_id, "thread_settings": settings}

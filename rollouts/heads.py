@@ -70,6 +70,7 @@ class _Part(msgspec.Struct):
 class _UserItem(msgspec.Struct):
     type: str = ""
     content: list[msgspec.Raw] = []
+    user_facing_hint: str = ""
 
 
 class _Event(msgspec.Struct):
@@ -116,8 +117,11 @@ class _Facts:
             return
         if event.type == "user_message":
             self.preview = event.message[:_PREVIEW_LIMIT]
-        elif event.type == "item_completed" and event.item and event.item.type == "UserMessage":
-            self.preview = _text(event.item.content)[:_PREVIEW_LIMIT]
+        elif event.type == "item_completed" and event.item:
+            if event.item.type == "UserMessage":
+                self.preview = _text(event.item.content)[:_PREVIEW_LIMIT]
+            elif event.item.type == "EnteredReviewMode":
+                self.preview = event.item.user_facing_hint[:_PREVIEW_LIMIT]
 
 
 def read_summary(path: str, name: RolloutName, find_segment: Callable[[str], Path | None]) -> Summary | None:
@@ -130,6 +134,10 @@ def read_summary(path: str, name: RolloutName, find_segment: Callable[[str], Pat
     if meta is None:
         return None
     preview, base = facts.preview, meta.history_base
+    if base is None and name.segment_id != name.thread_id:
+        # Reverted to before its first turn: it is still the thread that began so.
+        below = find_segment(name.thread_id)
+        preview = _read_ends(str(below), tail=False).preview if below else preview
     for _ in range(_MAX_CHAIN):
         below = find_segment(base.thread_id) if base else None
         if below is None:

@@ -107,6 +107,8 @@ class TurnContext(_Stored, kw_only=True):
     approvals_reviewer: str | None = None
     sandbox_policy: Any = None
     permission_profile: Any = None
+    active_permission_profile: Any = None
+    """Of a sandbox that goes by a name: `{"id": ":read-only"}`."""
     model: str = ""
     effort: str | None = None
     personality: str | None = None
@@ -123,6 +125,7 @@ class ThreadSettings(_Stored, kw_only=True):
     approval_policy: Any = None
     approvals_reviewer: str | None = None
     permission_profile: Any = None
+    active_permission_profile: Any = None
     cwd: str | None = None
     collaboration_mode: Any = None
 

@@ -231,6 +231,7 @@ class _Reader:
             approval_policy=applied.approval_policy or context.approval_policy,
             approvals_reviewer=applied.approvals_reviewer or context.approvals_reviewer,
             sandbox_policy=stored_sandbox(sandbox) if sandbox is not None else context.sandbox_policy,
+            active_permission_profile=applied.active_permission_profile,
             collaboration_mode=mode or context.collaboration_mode,
             effort=settings.get("reasoning_effort") if isinstance(settings, dict) else context.effort,
             service_tier=applied.service_tier,

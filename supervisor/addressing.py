@@ -71,7 +71,8 @@ def thread_of(key: Key, row: Method, threads: Mapping[str, LoadedThread], *, exp
         return thread.id
     name = parse_name(os.path.basename(key.path))
     if name is None:
-        raise rpc.RpcError(f"failed to resolve rollout path `{key.path}`: its name is not that of a rollout")
+        missing = "its name is not that of a rollout" if os.path.isfile(key.path) else "file does not exist"
+        raise rpc.RpcError(f"failed to resolve rollout path `{key.path}`: {missing}")
     return name.thread_id
 
 

@@ -277,7 +277,7 @@ def test_the_revert_of_a_thread_is_its_present(catalog):
     store(catalog, 1, text="old")
     revert = store(catalog, 1, text="new", revert=thread_id(0xFF))
     (thread,) = catalog.list(ThreadListParams()).data
-    assert (thread.path, thread.preview) == (str(revert), "new")
+    assert (thread.path, thread.preview) == (str(revert), "old")  # it is the thread that began so
     assert catalog.read(thread_id(1)).path == str(revert)
     revert.unlink()
     assert [thread.preview for thread in catalog.list(ThreadListParams()).data] == ["old"]

@@ -52,7 +52,7 @@ async def compact(session: Session, access: ModelAccess, turn_id: str, meter: Me
     """
     item = ContextCompactionItem(id=new_id())
     session.item_started(turn_id, item)
-    meter.tell_usage(force=True)
+    meter.tell_limits()
     summary = await _summarize(session, access, turn_id, meter)
     kept = _user_messages(session.history)
     replacement = [

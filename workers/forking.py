@@ -29,6 +29,7 @@ from workers.loading import (
     resolve,
     start_session,
     take_history,
+    take_settings,
     take_settings_and_history,
     with_history,
 )
@@ -87,6 +88,9 @@ def fork_session(adopt: Adopt, link: Link, document: Document, params: ThreadFor
     session = Session(adopt, link, settings, writer, ephemeral=params.ephemeral)
     take_settings_and_history(session, history, explicit=params)
     session.pursuit.goal = None  # it is the other thread's
+    if history.context is None and source.context is not None:
+        # Before its first turn: what held for the source holds.
+        take_settings(session, source.context, explicit=params)
     session.recorded_model = None
     entries = session.stored_settings("")[1:]  # what holds for the fork; the other line belongs to a turn
     if cut.open_turn_id is not None:

@@ -22,7 +22,7 @@ from protocol.session import PROTOCOL_VERSION
 from rollouts.entries import new_meta, response_item
 from rollouts.heads import wire_git, wire_source
 from rollouts.layout import Home, parse_name
-from rollouts.lines import SessionMeta
+from rollouts.lines import SessionMeta, TurnContext
 from rollouts.lines import TokenUsage as StoredUsage
 from rollouts.notes import Note, Notes
 from rollouts.policy import approval_of, sandbox_of
@@ -103,6 +103,8 @@ def begin_from_items(
     Raises:
         ConfigError, RolloutError, OSError
     """
+    if not params.history:
+        raise RpcError("history must not be empty")
     shared = {
         name: getattr(params, name)
         for name in wire.ThreadStartParams.__struct_fields__
@@ -169,7 +171,8 @@ def resume_session(
             raise RpcError(OTHER_PROVIDER.format(stored, settings.provider.id))
     except ProviderNotFoundError as error:
         writer.close()
-        raise RpcError(LOST_PROVIDER.format(error.name)) from None
+        gone = {"type": "modelProviderNotConfigured", "modelProvider": error.name}
+        raise RpcError(LOST_PROVIDER.format(error.name), data=gone) from None
     except BaseException:
         writer.close()
         raise
@@ -182,12 +185,12 @@ def take_history(session: Session, history: History) -> None:
     session.history = history.input_items
     session.turns = history.turns
     session.positions = history.positions
-    session.preview = history.preview
+    session.preview = history.preview or session.preview
     session.pursuit.goal = history.goal
     session.history_mode = history.mode
-    if history.tokens is not None:
-        session.usage = _wire_usage(history.tokens.total_token_usage)
-        session.last_usage = _wire_usage(history.tokens.last_token_usage)
+    tokens = history.tokens
+    session.usage = _wire_usage(tokens.total_token_usage) if tokens else TokenUsage()
+    session.last_usage = _wire_usage(tokens.last_token_usage) if tokens else TokenUsage()
     name = parse_name(session.writer.path.name)
     if name is not None:
         session.created_at = int(name.created_at)
@@ -202,29 +205,35 @@ def take_settings_and_history(
     session.originator = meta.originator or session.originator
     session.source, session.git_info = wire_source(meta.source), wire_git(meta.git)
     session.dynamic_tools = _stored_tools(session.writer.meta)
-    context = history.context
-    if context is not None:
-        session.recorded_model = context.model or None
-        sandbox = (
-            sandbox_of(context.sandbox_policy)
-            if explicit.sandbox is None and explicit.permissions is None
-            else None
-        )
-        approval = approval_of(context.approval_policy) if explicit.approval_policy is None else None
-        mode = context.collaboration_mode
-        session.plan_mode = isinstance(mode, dict) and mode.get("mode") == "plan"
-        changes: dict[str, Any] = {}
-        if sandbox is not None:
-            changes["sandbox"] = sandbox
-        if approval is not None:
-            changes["approval_policy"] = approval
-        if context.effort is not None and "model_reasoning_effort" not in (explicit.config or {}):
-            changes["reasoning_effort"] = context.effort
-        # "default" is how the peer stores that nobody has chosen one.
-        if explicit.service_tier is None and context.service_tier not in (None, "default"):
-            changes["service_tier"] = context.service_tier
-        session.settings = msgspec.structs.replace(session.settings, **changes)
+    if history.context is not None:
+        take_settings(session, history.context, explicit=explicit)
     take_history(session, history)
+
+
+def take_settings(
+    session: Session, context: TurnContext, explicit: wire.ThreadResumeParams | ThreadForkParams
+) -> None:
+    """As they were at a turn, where the request says nothing else."""
+    session.recorded_model = context.model or None
+    sandbox = (
+        sandbox_of(context.sandbox_policy)
+        if explicit.sandbox is None and explicit.permissions is None
+        else None
+    )
+    approval = approval_of(context.approval_policy) if explicit.approval_policy is None else None
+    mode = context.collaboration_mode
+    session.plan_mode = isinstance(mode, dict) and mode.get("mode") == "plan"
+    changes: dict[str, Any] = {}
+    if sandbox is not None:
+        changes |= {"sandbox": sandbox, "permission_profile": _profile(context.active_permission_profile)}
+    if approval is not None:
+        changes["approval_policy"] = approval
+    if context.effort is not None and not chooses_model(explicit):
+        changes["reasoning_effort"] = context.effort
+    # "default" is how the peer stores that nobody has chosen one.
+    if explicit.service_tier is None and context.service_tier not in (None, "default"):
+        changes["service_tier"] = context.service_tier
+    session.settings = msgspec.structs.replace(session.settings, **changes)
 
 
 def resolve(adopt: Adopt, document: Document, overrides: ThreadOverrides) -> ThreadSettings:
@@ -262,13 +271,25 @@ def with_history(overrides: ThreadOverrides, history: History) -> ThreadOverride
     changes: dict[str, Any] = {}
     if overrides.cwd is None:
         changes["cwd"] = (context.cwd if context and context.cwd else history.meta.cwd) or None
-    if overrides.model is None and context is not None and context.model:
+    if context is not None and context.model and not chooses_model(overrides):
         changes["model"] = context.model
     if overrides.model_provider is None and history.meta.model_provider:
         changes["model_provider"] = history.meta.model_provider
     if overrides.base_instructions is None and (text := _custom_instructions(history.meta)) is not None:
         changes["base_instructions"] = text
     return msgspec.structs.replace(overrides, **changes) if changes else overrides
+
+
+def chooses_model(asked: ThreadOverrides | wire.ThreadResumeParams | ThreadForkParams) -> bool:
+    """Whether a request says anything of the model or its effort; those of the last turn do not count then."""
+    if asked.model is not None or asked.model_provider is not None:
+        return True
+    return not {"model", "model_provider", "model_reasoning_effort"}.isdisjoint(asked.config or ())
+
+
+def _profile(stored: Any) -> wire.PermissionProfile | None:
+    name = stored.get("id") if isinstance(stored, dict) else None
+    return wire.PermissionProfile(id=name) if isinstance(name, str) else None
 
 
 def _custom_instructions(meta: SessionMeta) -> str | None:

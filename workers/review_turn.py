@@ -81,6 +81,7 @@ class ReviewTurn(UnsteerableTurn):
     def announce(self) -> None:
         session = self.session
         self._tell(EnteredReviewModeItem(id=new_id(), review=self.hint))
+        session.begin_with(self.hint)
         session.set_status(ActiveStatus())
         inner = Turn(
             id=self._inner, root_turn_id=self.id, status="inProgress", started_at=self.turn.started_at

@@ -28,6 +28,8 @@ from protocol.session import PROTOCOL_VERSION
 from protocol.threads import HistoryMode
 from protocol.turns import CollaborationMode, ModeSettings, Turn
 from rollouts.entries import ItemEntry, response_item, turn_settings
+from rollouts.git_facts import git_facts
+from rollouts.heads import wire_git
 from rollouts.kept import lasting
 from rollouts.layout import Home
 from rollouts.lines import Entry
@@ -188,10 +190,19 @@ class Session:
 
     def store(self, entries: Iterable[Entry | ItemEntry]) -> None:
         first = not self.writer.stored
+        if first:
+            self._learn_repository()
         entries = list(entries)
         self.positions.note(entries, self.writer.append(entries))
         if first:
             self.tell_facts()
+
+    def _learn_repository(self) -> None:
+        """Where the thread's work begins: from its first line on, clients see it."""
+        meta = self.writer.meta
+        if meta.git is None:
+            meta.git = git_facts(self.settings.cwd)
+            self.git_info = wire_git(meta.git)
 
     def remember(self, *items: Mapping[str, Any]) -> None:
         """Add model items to the history and the rollout."""
@@ -263,6 +274,7 @@ class Session:
             summary=settings.reasoning_summary or "none",
             mode="plan" if self.plan_mode else "default",
             service_tier=settings.service_tier,
+            profile_id=settings.permission_profile.id if settings.permission_profile else None,
         )
 
     # --- what clients see -------------------------------------------------------------------------------------
@@ -353,8 +365,12 @@ class Session:
         )
 
     def see_input(self, turn: Turn) -> None:
+        self.begin_with(preview_of(turn.items))
+
+    def begin_with(self, said: str) -> None:
+        """What lists show of the thread, unless it has begun with something else."""
         if not self.preview:
-            self.preview = preview_of(turn.items)
+            self.preview = said
             self.tell_facts()
 
     def close(self) -> None:

@@ -58,7 +58,7 @@ class TurnEnd:
                 )
             ]
         )
-        if not session.pursuit.continues:  # else there is more to come, as with the peer
+        if messages and not session.pursuit.continues:  # else there is more to come, as with the peer
             session.tell_unread(turn.id)
         session.set_status(IdleStatus())
         notice = bare(turn)

@@ -15,6 +15,11 @@ from workers.overrides import override, tell_settings
 if TYPE_CHECKING:
     from workers.thread import ThreadService
 
+CONTENTS = ("input_text", "input_image", "input_audio", "output_text")
+KINDS = frozenset(
+    ("message", "reasoning", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output",
+     "local_shell_call", "web_search_call", "image_generation_call", "compaction")
+)  # fmt: skip
 DEFAULT_PAGE = 100
 """Terminals in a page; a thread holds no more than 64."""
 
@@ -37,7 +42,8 @@ async def inject_items(service: ThreadService, call: Call) -> None:
             raise rpc.RpcError(f"items[{index}] is not a valid response item: {problem}")
     if not session.history:
         session.remember_context()
-    session.remember(*items)
+    # An item of a kind that no model knows would make every later request invalid.
+    session.remember(*(item for item in items if item["type"] in KINDS))
     call.reply(wire.ThreadInjectItemsResponse())
 
 
@@ -46,8 +52,21 @@ def _problem(item: Any) -> str | None:
         return f"invalid type: {describe(item)}, expected internally tagged enum ResponseItem"
     if not isinstance(item.get("type"), str):
         return "missing field `type`"
-    needed = ("role", "content") if item["type"] == "message" else ()
-    return next((f"missing field `{name}`" for name in needed if name not in item), None)
+    if item["type"] != "message":
+        return None
+    if (missing := next((name for name in ("role", "content") if name not in item), None)) is not None:
+        return f"missing field `{missing}`"
+    if not isinstance(item["role"], str):
+        return f"invalid type: {describe(item['role'])}, expected a string"
+    if not isinstance(item["content"], list):
+        return f"invalid type: {describe(item['content'])}, expected a sequence"
+    for part in item["content"]:
+        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+            return f"invalid type: {describe(part)}, expected internally tagged enum ContentItem"
+        if part["type"] not in CONTENTS:
+            expected = ", ".join(f"`{kind}`" for kind in CONTENTS)
+            return f"unknown variant `{part['type']}`, expected one of {expected}"
+    return None
 
 
 async def shell_command(service: ThreadService, call: Call) -> None:

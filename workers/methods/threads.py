@@ -29,6 +29,8 @@ RESUME_HYDRATION = (
     "Full-history hydration is deprecated for paginated threads; use `excludeTurns: true`, "
     "then page with `thread/turns/list` and `thread/items/list`."
 )
+LASTING = ("approval_policy", "config", "cwd", "model", "permissions", "sandbox", "service_tier")
+"""What a resume may say of the thread that holds from then on."""
 UNSTABLE = (
     "Under-development features enabled: {}. Under-development features are incomplete and may behave unpredictably. "
     "To suppress this warning, set `suppress_unstable_features_warning = true` in {}."
@@ -77,6 +79,9 @@ async def resume(service: ThreadService, call: Call) -> None:
             )
             call.notice("warning", Warned(thread_id=session.id, message=text))
         call.notice("thread/status/changed", ThreadStatusChanged(thread_id=session.id, status=session.status))
+        if not session.ephemeral and any(getattr(params, name) is not None for name in LASTING):
+            # Also for who resumes it next, before there is another turn.
+            session.store(session.stored_settings("")[1:])
     response = session.resumed(turns=[] if params.exclude_turns else full_turns(session))
     if session.writer.stored:
         pager = session.pager
@@ -105,13 +110,13 @@ async def read(service: ThreadService, call: Call) -> None:
     if call.params.include_turns:
         if session.ephemeral:
             raise rpc.RpcError("ephemeral threads do not support includeTurns")
-        if not session.turns:
+        if not session.turns and not session.preview:
             raise rpc.RpcError("list_turns is not supported yet", rpc.METHOD_UNSUPPORTED)
         if session.history_mode == "paginated":
             call.notice("deprecationNotice", DeprecationNotice(summary=READ_HYDRATION))
         turns = full_turns(session)
     service.learn_name(session)
-    unread = None if session.ephemeral else session.receipts.get(session.id)
+    unread = session.receipts.get(session.id) if session.writer.stored and not session.ephemeral else None
     call.reply(ThreadReadResponse(thread=session.thread(turns=turns), read_state=unread))
 
 
