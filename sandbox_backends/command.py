@@ -207,13 +207,18 @@ class RunningCommand:
     async def _supervise(self, child: Spawned, backend: Backend, launch: Launch) -> None:
         try:
             timeout_ms = self.plan.timeout_ms
-            await asyncio.wait((self._exited,), timeout=None if timeout_ms is None else timeout_ms / 1000)
+            if timeout_ms is None:
+                await self._exited
+            else:
+                await asyncio.wait((self._exited,), timeout=timeout_ms / 1000)
             if not self._exited.done():
                 self._timed_out = True
                 await self._kill()
                 await self._exited
             self.resume()
-            await asyncio.wait([reader.ended for reader in self._readers], timeout=DRAIN_S)
+            open_ends = [reader.ended for reader in self._readers if not reader.ended.done()]
+            if open_ends:
+                await asyncio.wait(open_ends, timeout=DRAIN_S)
             said = self._transcript.said()
             code = child.process.returncode
             outcome = backend.outcome(

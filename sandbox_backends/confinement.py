@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeVar
 
-__all__ = ["CallError", "Confinement", "landlock_abi", "new_ruleset", "run_confined"]
+__all__ = ["CallError", "Confinement", "enter_ruleset", "landlock_abi", "new_ruleset", "run_confined"]
 
 T = TypeVar("T")
 
@@ -94,6 +94,12 @@ def allow_beneath(ruleset: int, path: int, access: int) -> None:
     )
 
 
+def enter_ruleset(ruleset: int) -> None:
+    """Have it hold for the calling thread and all that it starts, for good, and give up what setuid programs grant."""
+    _prctl("PR_SET_NO_NEW_PRIVS", _PR_SET_NO_NEW_PRIVS, 1)
+    _call("landlock_restrict_self", _RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
+
+
 class Confinement:
     """A Landlock ruleset (a descriptor, owned) and a seccomp program, ready to be taken on."""
 
@@ -104,8 +110,7 @@ class Confinement:
     def enter(self) -> None:
         """Confine the calling thread for good. Raises CallError."""
         _drop_capabilities()
-        _prctl("PR_SET_NO_NEW_PRIVS", _PR_SET_NO_NEW_PRIVS, 1)
-        _call("landlock_restrict_self", _RESTRICT_SELF, ctypes.c_int(self._ruleset), ctypes.c_uint32(0))
+        enter_ruleset(self._ruleset)
         buffer = ctypes.create_string_buffer(self._program, len(self._program))
         # struct sock_fprog: the number of instructions (8 bytes each), padding, their address.
         fprog = struct.pack("@HP", len(self._program) // 8, ctypes.addressof(buffer))

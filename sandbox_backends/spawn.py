@@ -14,6 +14,7 @@ from sandbox_backends.errors import LaunchError
 from sandbox_backends.family import MARK
 from sandbox_backends.limits import Cgroup
 from sandbox_backends.plan import ExecPlan
+from sandbox_backends.scoped import run_scoped
 from sandbox_backends.terminal import open_terminal
 
 __all__ = ["Spawned", "spawn"]
@@ -78,7 +79,10 @@ def spawn(plan: ExecPlan, launch: Launch, cgroup: Cgroup | None = None) -> Spawn
                 start_new_session=launch.new_session,
             )
 
-        process = start() if launch.confinement is None else run_confined(launch.confinement, start)
+        if launch.confinement is not None:
+            process = run_confined(launch.confinement, start)
+        else:
+            process = run_scoped(start) if launch.scoped else start()
         if cgroup is not None:
             cgroup.admit(process.pid)
         return Spawned(process, os.pidfd_open(process.pid), ours[0], stderr_end, feed_end, mark)

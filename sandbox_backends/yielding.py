@@ -26,6 +26,7 @@ BEHIND, ON_A_PAR = b"19", b"0"
 """Of a session, as niceness is of a process: a weight of 15 and of 1024."""
 SHARE = 0.25
 """Of all processors together. Less than that is nobody's trouble, and what a command keeps beside those who want more."""
+_PROCESSORS = os.cpu_count() or 1
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -35,7 +36,7 @@ class Yielding:
     def __init__(self, family: Family) -> None:
         self._family = family
         self._loop = asyncio.get_running_loop()
-        self._limit = SHARE * (os.cpu_count() or 1)
+        self._limit = SHARE * _PROCESSORS
         self._used = 0.0
         self._at = self._loop.time()
         self._behind = False

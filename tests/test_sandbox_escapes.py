@@ -23,6 +23,7 @@ METADATA = {"attributes_by_ioctl", "attributes_by_new_calls"}
 POLICIES = {
     "readOnly": ReadOnly(),
     "workspaceWrite": WorkspaceWrite(exclude_slash_tmp=True, exclude_tmpdir_env_var=True),
+    "online": WorkspaceWrite(exclude_slash_tmp=True, exclude_tmpdir_env_var=True, network_access=True),
 }
 
 IPC_RMID, IPC_NOWAIT = 0, 0o4000
@@ -108,6 +109,8 @@ def attempt(name, policy, place, backend):
     ("name", "policy"),
     [
         *((name, "workspaceWrite") for name in escape_attempts.ATTEMPTS),
+        ("talk_to_an_abstract_socket", "online"),
+        ("rare_socket_families", "online"),
         *((name, "readOnly") for name in ("attributes_by_ioctl", "nameless_file", "read_the_masked_file")),
     ],
 )
