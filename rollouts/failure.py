@@ -12,7 +12,7 @@ from protocol.turns import TurnError
 from rollouts.entries import task_complete, task_started
 from rollouts.layout import parse_name
 from rollouts.lines import Entry, TaskStarted, decode_as, decode_line
-from rollouts.tail import lines_backwards
+from rollouts.tail import begun, lines_backwards
 from rollouts.writer import RolloutWriter
 
 __all__ = ["append_turn_failure"]
@@ -27,7 +27,7 @@ _ENDS = frozenset({"task_complete", "turn_aborted"})
 
 
 def append_turn_failure(path: Path, turn_id: str, error: TurnError, at: float | None = None) -> bool:
-    """Stores that the turn failed with `error` at unix seconds `at` (None: now), on the disk.
+    """Stores that the turn failed with `error` at unix seconds `at` (None: now); not flushed to the disk.
 
     Mends a torn end first. Returns whether the turn is now failed in the file: False if it had ended before the
     writer died, or if the thread was never stored.
@@ -37,7 +37,7 @@ def append_turn_failure(path: Path, turn_id: str, error: TurnError, at: float | 
         RolloutDamaged, OSError
     """
     name = parse_name(path.name)
-    if name is None or not path.exists():
+    if name is None or not path.exists() or not begun(path):
         return False
     now = int(time.time() if at is None else at)
     with RolloutWriter.resume_path(path, name.thread_id) as writer:
@@ -53,7 +53,6 @@ def append_turn_failure(path: Path, turn_id: str, error: TurnError, at: float | 
             task_complete(turn_id, started_at=started_at, completed_at=now, duration_ms=duration, error=error)
         )
         writer.append(lines)
-        writer.sync()
     return True
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from rollouts.lines import decode_line
 
-__all__ = ["lines_backwards", "mend"]
+__all__ = ["begun", "lines_backwards", "mend"]
 
 _CHUNK = 1 << 16
 
@@ -33,6 +34,13 @@ def lines_backwards(fd: int, end: int | None = None, chunk: int = _CHUNK) -> Ite
         pieces = [parts[0]]
     if line := b"".join(reversed(pieces)):
         yield line
+
+
+def begun(path: Path) -> bool:
+    """Whether a file got as far as a first whole line: one whose writer died before that holds nothing."""
+    with open(path, "rb") as file:
+        first = file.readline()
+    return first.endswith(b"\n") or decode_line(first) is not None
 
 
 def mend(fd: int) -> int:

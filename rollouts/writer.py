@@ -18,7 +18,7 @@ from rollouts.legacy import events_of
 from rollouts.lines import Entry, ItemCompleted, SessionMeta, decode_line, encode_line, renumber, timestamp
 from rollouts.lock import WriterLock
 from rollouts.stored_items import stored_item
-from rollouts.tail import lines_backwards, mend
+from rollouts.tail import begun, lines_backwards, mend
 
 __all__ = ["RolloutWriter"]
 
@@ -62,7 +62,9 @@ class RolloutWriter:
         # The lock comes first: under it nobody archives or reverts the file that is about to be found.
         lock = WriterLock(home, thread_id)
         try:
-            return cls._opened(lock, home.find(thread_id))
+            while not begun(path := home.find(thread_id)):
+                os.unlink(path)  # then the thread is what it was before, if it was
+            return cls._opened(lock, path)
         except BaseException:
             lock.release()
             raise

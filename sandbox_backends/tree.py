@@ -13,6 +13,7 @@ __all__ = [
     "Process",
     "children",
     "environ_has",
+    "exit_status",
     "filters",
     "kill_descendants",
     "look",
@@ -21,6 +22,8 @@ __all__ = [
     "send",
 ]
 
+_EXIT_CODE = 49
+"""Which field of /proc/PID/stat, counted from the state."""
 _ENVIRON_FIELDS = slice(47, 49)
 """Where `env_start` and `env_end` stand in a stat line, counted from the state."""
 _TIMES = slice(11, 15)
@@ -55,6 +58,16 @@ def look(pid: int) -> Process | None:
     fields = line[line.rindex(b")") + 2 :].split()
     ticks = sum(map(int, fields[_TIMES]))
     return Process(pid, int(fields[19]), int(fields[1]), int(fields[3]), fields[0].decode(), ticks)
+
+
+def exit_status(pid: int) -> int:
+    """How a process ended whose parent has not asked yet, as `os.waitpid` would tell; 0 if that cannot be seen, too."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0
+    return int(fields[_EXIT_CODE]) if len(fields) > _EXIT_CODE and fields[0] == b"Z" else 0
 
 
 def children(pid: int) -> list[int]:

@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from stress_server import BrokenPromise, StressServer, Turn, descendants, percentile
@@ -39,12 +40,8 @@ PAUSE_S = 0.15
 """Between two strikes, on the average."""
 SETTLE_S = 120.0
 DISK = "64m"
-SCRIPTS = (
-    ("!stream 200 0.01", 200),
-    ("!run sleep 0.5\n!then\n!stream 50 0.01", 50),
-    ("!run head -c 3000000 /dev/zero | tr '\\0' x\n!then\n!stream 20", 20),
-    ("!run setsid sleep 600 & sleep 0.3\n!then\n!stream 20 0.01", 20),
-)
+PACE_S = 0.03
+"""Between two words of a model: with 200 threads a load that two cores carry. Less shows an overloaded machine."""
 EXPECTED = (
     "SIGKILL",
     "SIGSEGV",
@@ -56,14 +53,29 @@ EXPECTED = (
 )
 
 
+def scripts(pace: float) -> tuple[tuple[str, int], ...]:
+    """What the models of the threads do, and how many words they say; quiet threads do the first."""
+    return (
+        (f"!stream 100 {pace}", 100),
+        (f"!run sleep 0.5\n!then\n!stream 30 {pace}", 30),
+        ("!run head -c 3000000 /dev/zero | tr '\\0' x\n!then\n!stream 20", 20),
+        (f"!run setsid sleep 600 & sleep 0.3\n!then\n!stream 20 {pace}", 20),
+    )
+
+
 class Chaos:
-    def __init__(self, server: StressServer, threads: list[str], seed: int, disk: Path | None) -> None:
+    def __init__(
+        self, server: StressServer, threads: list[str], *, seed: int, pace: float, disk: Path | None
+    ) -> None:
         self.server = server
+        self._scripts = scripts(pace)
         self.threads = threads
         self.quiet = set(threads[: max(1, int(len(threads) * QUIET_SHARE))])
         self.strikes: Counter[str] = Counter()
         self.kills: list[tuple[float, str]] = []
-        """When which thread's worker was killed in a turn."""
+        """When which turn's worker was killed."""
+        self.silences: list[tuple[float, float]] = []
+        """From when to when the client did not read."""
         self._choose = random.Random(seed)
         self._disk = disk
         self.over = False
@@ -72,7 +84,7 @@ class Chaos:
         """Turn after turn, whatever becomes of them."""
         choose = random.Random(thread)
         while not self.over:
-            text, words = SCRIPTS[0] if thread in self.quiet else choose.choice(SCRIPTS)
+            text, words = self._scripts[0] if thread in self.quiet else choose.choice(self._scripts)
             turn = self.server.begin(thread, text, words)
             if await turn.ended == "refused":
                 await asyncio.sleep(0.2)
@@ -101,7 +113,8 @@ class Chaos:
         await self._release()
 
     async def _rows(self) -> list[dict[str, object]]:
-        answer = await asyncio.get_running_loop().run_in_executor(None, self.server.operate, "ps")
+        ask = partial(self.server.operate, "ps", usage=False)
+        answer = await asyncio.get_running_loop().run_in_executor(None, ask)
         return [row for row in answer["threads"] if row["thread"] not in self.quiet]
 
     async def _signal(self, number: int) -> None:
@@ -159,9 +172,11 @@ class Chaos:
                 os.kill(pid, signal.SIGKILL)
 
     async def _slow(self) -> None:
+        began = time.monotonic()
         self.server.readable.clear()
         await asyncio.sleep(self._choose.uniform(0.5, 3))
         self.server.readable.set()
+        self.silences.append((began, time.monotonic()))
 
     async def _fill(self) -> None:
         assert self._disk is not None
@@ -177,7 +192,7 @@ async def chaos(options: argparse.Namespace, disk: Path | None) -> int:
     problems: list[str] = []
     async with StressServer(*SWITCHES, home=disk) as server:
         threads = [await server.start_thread() for _ in range(options.threads)]
-        run = Chaos(server, threads, options.seed, disk)
+        run = Chaos(server, threads, seed=options.seed, pace=options.pace, disk=disk)
         lives = [asyncio.create_task(run.live(thread)) for thread in threads]
         try:
             await run.strike(options.seconds)
@@ -199,7 +214,7 @@ async def chaos(options: argparse.Namespace, disk: Path | None) -> int:
         problems.append(f"{len(left)} processes were left: {left[:5]}")
     if "Traceback" in errors:
         problems.append("the server wrote a traceback:\n" + errors[-2000:])
-    print(f"{options.threads} threads, {options.seconds:g} s, seed {options.seed}")
+    print(f"{options.threads} threads, {options.seconds:g} s, seed {options.seed}, pace {options.pace:g} s")
     print("strikes:", ", ".join(f"{count} {kind}" for kind, count in run.strikes.most_common()))
     statuses = Counter(turn.status or "lost" for turn in turns)
     print("turns:", ", ".join(f"{count} {status}" for status, count in statuses.most_common()))
@@ -216,12 +231,16 @@ async def chaos(options: argparse.Namespace, disk: Path | None) -> int:
 
 
 def noticed_after(run: Chaos, turns: list[Turn]) -> list[float]:
+    """Seconds from each kill to the moment when the client read of the turn's end; nothing while it read nothing."""
     by_id = {turn.id: turn for turn in turns}
-    return [
-        by_id[turn].ended_at - at
-        for at, turn in run.kills
-        if turn in by_id and by_id[turn].status == "failed" and by_id[turn].ended_at > at
-    ]
+    found = []
+    for at, identity in run.kills:
+        turn = by_id.get(identity)
+        if turn is None or turn.status != "failed" or turn.ended_at < at:
+            continue
+        deaf = sum(max(0.0, min(until, turn.ended_at) - max(since, at)) for since, until in run.silences)
+        found.append(turn.ended_at - at - deaf)
+    return found
 
 
 def check(run: Chaos, turns: list[Turn]) -> list[str]:
@@ -245,6 +264,9 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--pace", type=float, default=PACE_S, metavar="S", help=f"between two words ({PACE_S})"
+    )
     parser.add_argument("--full-disk", action="store_true", help="fill the home's file system now and then")
     options = parser.parse_args()
     if not options.full_disk:

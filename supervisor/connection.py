@@ -114,13 +114,14 @@ class Connection:
     def reply_error(self, identity: bytes, error: rpc.RpcError, lane: str = "") -> None:
         self._send(lane, rpc.error_line(identity, error))
 
-    def notify(self, method: str, params: Wire, lane: str = "") -> None:
+    def notify(self, method: str, params: Wire, lane: str = "", *, first: bool = False) -> None:
+        """`first`: before what other threads have to say (`Outbox.push`)."""
         if method not in self._silenced:
-            self._send(lane, rpc.notification_line(method, params))
+            self._send(lane, rpc.notification_line(method, params), first=first)
 
-    def _send(self, lane: str, line: bytes) -> None:
+    def _send(self, lane: str, line: bytes, *, first: bool = False) -> None:
         if lane:
-            self.outbox.push(lane, line)
+            self.outbox.push(lane, line, first=first)
         else:
             self.outbox.control(line)
 

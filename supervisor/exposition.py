@@ -61,7 +61,7 @@ def _lines(front: Front) -> Iterator[str]:
         "wakes_total", "counter", "Hibernated threads woken.", {"": sum(thread.wakes for thread in threads)}
     )
     yield from _family(
-        "restarts_waiting", "gauge", "Restarts held back by rationing.", {"": supervisor.restarts_waiting}
+        "restarts_waiting", "gauge", "Restarts held back by rationing.", {"": supervisor.succession.waiting}
     )
     yield from _family(
         "turns_running", "gauge", "Turns under way.", {"": sum(thread.busy for thread in threads)}
@@ -98,6 +98,11 @@ def _lines(front: Front) -> Iterator[str]:
         "first_token_seconds",
         "From the acceptance of a turn to the first word of its model.",
         front.metrics.first_tokens,
+    )
+    yield from _histogram(
+        "death_told_seconds",
+        "From a worker's death in a turn to the word on the turn's end.",
+        front.metrics.deaths,
     )
     yield from _histogram("loop_lag_seconds", "How late the front's loop was.", front.metrics.lag)
 

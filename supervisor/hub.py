@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -26,8 +27,8 @@ __all__ = ["Hub", "Peer"]
 
 log = logging.getLogger("bulkhead.hub")
 
-DRAIN_QUOTA = 256
-"""Messages taken in one go before other work of the loop gets its turn."""
+DRAIN_S = 0.002
+"""For how long messages are taken in one go before other work of the loop, a death say, gets its turn."""
 RETRY_S = 0.02
 """How soon a message is tried again for a worker whose pipe is full (it is stopped or hangs)."""
 BIRTH_WORD_S = 0.001
@@ -115,18 +116,19 @@ class Hub:
 
     def drain(self) -> None:
         """Take everything that has arrived, e.g. a dead worker's last messages."""
-        while not self._closed and self._take(DRAIN_QUOTA):
+        while not self._closed and self._take():
             pass
 
     def _drain(self) -> None:
         self._armed = False
-        if not self._closed and self._take(DRAIN_QUOTA):
+        if not self._closed and self._take():
             self._armed = True
             self._loop.call_soon(self._drain)
 
-    def _take(self, quota: int) -> bool:
-        """Handle up to `quota` messages; whether more may be waiting."""
-        for _ in range(quota):
+    def _take(self) -> bool:
+        """Handle messages for a while; whether more may be waiting."""
+        over = time.perf_counter() + DRAIN_S
+        while time.perf_counter() < over:
             try:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:

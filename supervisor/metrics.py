@@ -37,6 +37,8 @@ class Metrics:
         self.turns = Histogram(LATENCY_BOUNDS)
         self.first_tokens = Histogram(LATENCY_BOUNDS)
         self.lag = Histogram(LAG_BOUNDS)
+        self.deaths = Histogram(LAG_BOUNDS)
+        """From a worker's death, as it is known here, to the word on its turn's end."""
 
 
 class LoopLag:

@@ -26,11 +26,11 @@ __all__ = [
     "SYSTEM_ERROR",
     "Death",
     "drop_leases",
+    "flush",
     "keep_stack",
     "notifications",
     "record",
     "resolved",
-    "rest_of_log",
     "unheard",
     "with_last_line",
 ]
@@ -60,17 +60,8 @@ class Death(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def rest_of_log(path: str) -> bytes:
-    """The whole event log of an incarnation: small, since it is begun anew when everything was delivered."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return b""
-
-
 def with_last_line(end: End, log_path: str, *, started: bool) -> End:
-    """The end of a worker that went by itself, told with the last line it printed; blocks.
+    """The end of a worker that went by itself, told with the last line it printed.
 
     `started`: whether it ever said a word. One that did not would fail the same way again.
     """
@@ -111,9 +102,23 @@ def unheard(log: bytes, received: int) -> Iterator[tuple[int, int, bytes, int]]:
 
 
 def record(death: Death) -> None:
-    """Store the failed turn in the rollout and on disk; blocks."""
+    """Store the failed turn in the rollout; blocks.
+
+    It is not flushed: nobody waits for a disk to hear of a death, and after a power loss the turn would be read as
+    interrupted, which is an end too.
+    """
     if death.rollout is not None:
         append_turn_failure(Path(death.rollout), death.turn.id, death.error, death.at)
+
+
+def flush(rollout: str) -> None:
+    """Have what was stored on the disk; blocks."""
+    with suppress(OSError):
+        fd = os.open(rollout, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
 
 
 def notifications(death: Death) -> list[tuple[str, Wire]]:

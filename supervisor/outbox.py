@@ -22,6 +22,8 @@ log = logging.getLogger("bulkhead.outbox")
 
 CHUNK_BYTES = 65536
 """One write: as much as a pipe takes at once by default."""
+CHUNKS_AT_ONCE = 4
+"""Writes to a client that reads as fast, before other work of the loop gets its turn."""
 QUANTUM_BYTES = 4096
 """What a lane may send before the next lane's turn."""
 FLUSH_TIMEOUT_S = 2.0
@@ -58,6 +60,8 @@ class Outbox:
         self._control: deque[bytes] = deque()
         self._lanes: dict[str, deque[_Piece]] = {}
         self._ready: deque[str] = deque()
+        self._first: deque[str] = deque()
+        """Lanes with news of a death: in none of the turns, before all of them. A worker's credit bounds what is in one."""
         self._chunk = memoryview(b"")
         self._dones: list[_Piece] = []
         self._waiting = False
@@ -91,8 +95,13 @@ class Outbox:
         self.queued += len(line)
         self._schedule()
 
-    def push(self, lane: str, lines: bytes, done: Done | None = None, owed: int = 0) -> None:
-        """Lines of a thread; `done` is called with `owed`, or with sums of it, when the client has taken them."""
+    def push(
+        self, lane: str, lines: bytes, done: Done | None = None, owed: int = 0, *, first: bool = False
+    ) -> None:
+        """Lines of a thread; `done` is called with `owed`, or with sums of it, when the client has taken them.
+
+        `first`: the lane need not wait for its turn; what waits in it comes before, since order holds within a thread.
+        """
         if self._broken:
             if done is not None:
                 done(owed)
@@ -103,6 +112,9 @@ class Outbox:
         if queue is None:
             queue = self._lanes[lane] = deque()
             self._ready.append(lane)
+        if first and lane not in self._first:
+            self._ready.remove(lane)
+            self._first.append(lane)
         self.queued += len(lines)
         if queue:
             last = queue[-1]
@@ -111,7 +123,10 @@ class Outbox:
                 last.owed += owed
                 return
         queue.append(_Piece(lines, done, owed))
-        self._schedule()
+        if first and not self._waiting:
+            self._pump()
+        else:
+            self._schedule()
 
     def when_below(self, size: int, call: Callable[[], None]) -> None:
         """Call once, when less than `size` bytes are waiting."""
@@ -136,23 +151,28 @@ class Outbox:
             line = self._control.popleft()
             parts.append(line)
             size += len(line)
+        while self._first and size < CHUNK_BYTES:
+            size += self._take_from(self._first.popleft(), CHUNK_BYTES - size, parts, self._first.appendleft)
         while self._ready and size < CHUNK_BYTES:
-            lane = self._ready.popleft()
-            queue = self._lanes[lane]
-            taken = 0
-            while queue and taken < QUANTUM_BYTES:
-                piece = queue.popleft()
-                parts.append(piece.lines)
-                taken += len(piece.lines)
-                if piece.done is not None:
-                    self._dones.append(piece)
-            size += taken
-            if queue:
-                self._ready.append(lane)
-            else:
-                del self._lanes[lane]
+            size += self._take_from(self._ready.popleft(), QUANTUM_BYTES, parts, self._ready.append)
         self._chunk = memoryview(b"".join(parts))
         return size > 0
+
+    def _take_from(self, lane: str, most: int, parts: list[bytes], again: Callable[[str], None]) -> int:
+        """Move pieces of a lane to `parts` until `most` bytes are there; `again` gets the lane if more is in it."""
+        queue = self._lanes[lane]
+        taken = 0
+        while queue and taken < most:
+            piece = queue.popleft()
+            parts.append(piece.lines)
+            taken += len(piece.lines)
+            if piece.done is not None:
+                self._dones.append(piece)
+        if queue:
+            again(lane)
+        else:
+            del self._lanes[lane]
+        return taken
 
     @staticmethod
     def _tell(pieces: Iterable[_Piece]) -> None:
@@ -167,8 +187,14 @@ class Outbox:
 
     def _pump(self) -> None:
         self._scheduled = False
+        chunks = 0
         while not self._broken:
             if not self._chunk:
+                chunks += 1
+                if chunks > CHUNKS_AT_ONCE:
+                    self._stop_waiting()
+                    self._schedule()
+                    return
                 taken, self._dones = self._dones, []
                 self._tell(taken)
                 if not self._next_chunk():
@@ -223,6 +249,7 @@ class Outbox:
         self._control.clear()
         self._lanes.clear()
         self._ready.clear()
+        self._first.clear()
         self._chunk = memoryview(b"")
         self.queued = 0
         self._dones = []

@@ -51,7 +51,7 @@ class Relay:
         dismiss: Callable[[LoadedThread], None],
     ) -> None:
         self._hub = hub
-        self._questions = questions
+        self.questions = questions
         self._credit_bytes = credit_bytes
         self._dismiss = dismiss
         self._metrics = metrics
@@ -118,9 +118,9 @@ class Relay:
             thread.status = body
         elif kind == Record.REQUEST:
             method, _, params = body.partition(b"\n")
-            self._questions.ask(thread, key, method.decode(), params)
+            self.questions.ask(thread, key, method.decode(), params)
         elif kind == Record.RESOLVED:
-            self._questions.resolved(thread, key, quiet=body == b"quiet")
+            self.questions.resolved(thread, key, quiet=body == b"quiet")
         elif kind == Record.FACTS:
             before, thread.facts = thread.facts, msgspec.json.decode(body, type=Facts)
             if thread.facts.goal != before.goal:
@@ -176,7 +176,7 @@ class Relay:
         if pending.connection is not None:
             pending.connection.outbox.push(thread.id, line, self._released(incarnation), size)
             if succeeded and pending.command.method == "thread/resume":
-                self._questions.repeat(thread, pending.connection)
+                self.questions.repeat(thread, pending.connection)
         else:
             self._release(incarnation, size)
         if pending.command.method in _LOADING and not thread.loaded:

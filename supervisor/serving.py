@@ -38,6 +38,11 @@ addresses = logging.getLogger("bulkhead.listeners.addresses")
 addresses.setLevel(logging.INFO)  # always said: with port 0 nobody could find the server otherwise
 
 
+SWITCH_S = 0.0005
+"""How long a busy loop keeps threads from the interpreter. With Python's 5 ms each system call of a thread that stores the
+end of a dead worker's turn would cost it as much."""
+
+
 def run(options: argparse.Namespace, zygote: Zygote) -> int:
     """Serve until told to stop; the exit code. `zygote` is the first one: it waits for its orders."""
     logs.set_up()
@@ -65,6 +70,7 @@ def run(options: argparse.Namespace, zygote: Zygote) -> int:
             return exit_codes.FAILED
         undo.pop_all()
     be_prompt()
+    sys.setswitchinterval(SWITCH_S)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(configuration, runtime, listening, zygote))

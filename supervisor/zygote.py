@@ -23,7 +23,7 @@ from contextlib import suppress
 
 import msgspec
 
-from sandbox_backends import identity
+from sandbox_backends import identity, tree
 from supervisor import zygote_process
 from supervisor.launcher import Exit, LauncherLost, LaunchError
 from supervisor.strays import Strays
@@ -83,6 +83,15 @@ class ZygoteHandle:
         self.pidfd = -1
         self.born: asyncio.Future[int] = loop.create_future()
         self.exited: asyncio.Future[Exit] = loop.create_future()
+
+    @property
+    def unreaped(self) -> bool:
+        """Whether nobody has taken its status yet, so that its number is not another's."""
+        try:
+            signal.pidfd_send_signal(self.pidfd, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
     def signal(self, number: int) -> None:
         if self.pidfd >= 0:
@@ -224,6 +233,9 @@ class ZygoteLauncher:
         if adopted is not None:
             self._finish(handle, adopted)
             self._strays.end()
+        elif (status := tree.exit_status(handle.pid)) and handle.unreaped:
+            # The zygote may be busy with births, and somebody waits for the word on this death.
+            self._finish(handle, _exit_of(status))
         else:
             self._loop.call_later(STATUS_GRACE_S, self._finish_without_word, handle)
 
@@ -294,7 +306,9 @@ class ZygoteLauncher:
         if zygote is not None:
             await self._loop.run_in_executor(None, _wait_or_kill, zygote.process)
         # Those whose zygote had died are not waited for by the present one.
-        await self._loop.run_in_executor(None, _wait_for_ends, [handle.pidfd for handle in waiting])
+        await self._loop.run_in_executor(
+            None, _wait_for_ends, [handle.pidfd for handle in waiting if handle.pidfd >= 0]
+        )
         self._strays.end(rounds=0)
         for handle in waiting:
             self._finish(handle, Exit(signal=signal.SIGKILL))
@@ -319,7 +333,7 @@ def _wait_for_ends(pidfds: list[int]) -> None:
         poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
 
 
-def _exit_of(status: int, max_rss_kib: int) -> Exit:
+def _exit_of(status: int, max_rss_kib: int | None = None) -> Exit:
     if os.WIFSIGNALED(status):
         return Exit(signal=os.WTERMSIG(status), max_rss_kib=max_rss_kib)
     return Exit(code=os.WEXITSTATUS(status), max_rss_kib=max_rss_kib)

@@ -283,6 +283,20 @@ def test_a_failure_is_not_written_beside_a_living_writer_or_without_a_file(new_w
         append_turn_failure(new_writer.path, "t", ERROR)
 
 
+def test_a_file_that_was_never_begun_is_as_none(home, new_writer):
+    new_writer.append([start("t")])
+    new_writer.close()
+    first = new_writer.path.read_bytes().partition(b"\n")[0]
+    for torn in (b"", first[:100]):
+        new_writer.path.write_bytes(torn)
+        assert not append_turn_failure(new_writer.path, "t", ERROR)
+        with pytest.raises(RolloutNotFound):
+            RolloutWriter.resume(home, new_writer.thread_id)
+        assert not new_writer.path.exists()
+    new_writer.path.write_bytes(first)
+    RolloutWriter.resume(home, new_writer.thread_id).close()
+
+
 def test_a_legacy_turn_fails_too(home):
     path = put(home, "legacy.jsonl", LEGACY)
     assert append_turn_failure(path, "t", ERROR)

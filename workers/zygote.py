@@ -20,7 +20,7 @@ from contextlib import suppress
 
 import msgspec
 
-from sandbox_backends import identity, prctl, tree
+from sandbox_backends import identity, prctl, scheduling, tree
 from workers import process, warm
 from workers.mcp.servers import import_client
 
@@ -57,6 +57,7 @@ class Zygote:
         os.set_blocking(self._wake_write, False)
 
     def run(self) -> None:
+        scheduling.be_prompt()
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._tell(ready=os.getpid())
@@ -79,6 +80,7 @@ class Zygote:
                     return
                 for token in msgspec.json.decode(request, type=Fork).fork:
                     self._fork(token)
+                    self._reap()  # a death is told before the next birth, however many were asked for
                     if self._spec.mcp and not self._complete:
                         # The first one has to import it itself then; all others share it.
                         self._finish()
@@ -133,29 +135,40 @@ class Zygote:
             os._exit(code)
 
     def _reap(self) -> None:
-        while True:
-            try:
+        """Tell of every worker that ended, then end what it left.
+
+        Nobody waits here for what was left to be gone: its own end brings us here again, for what it left in turn.
+        """
+        reaped: list[int] = []
+        with suppress(ChildProcessError):
+            while True:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                break
-            identity.forget(self._spec.processes, pid)
-            if pid in self._workers:
-                self._workers.discard(pid)
-                self._tell(exited=pid, status=status, max_rss_kib=usage.ru_maxrss)
-        self._end_orphans()
+                if pid == 0:
+                    break
+                reaped.append(pid)
+                if pid in self._workers:
+                    self._workers.discard(pid)
+                    self._tell(exited=pid, status=status, max_rss_kib=usage.ru_maxrss)
+        if reaped:
+            self._kill_orphans()
+        for pid in reaped:
+            identity.forget(self._spec.processes, pid)  # last: a file system may take its time
+
+    def _kill_orphans(self) -> list[int]:
+        """Kill every child of ours that is no worker; who they are."""
+        orphans = [pid for pid in tree.children(os.getpid()) if pid not in self._workers]
+        for pid in orphans:
+            # Not reaped by anybody but us, so the number is still this child's.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return orphans
 
     def _end_orphans(self) -> None:
-        """End what dead workers left: every child of ours that is no worker."""
+        """End what dead workers left, and return when it is gone."""
         for _ in range(ORPHAN_ROUNDS):
-            orphans = [pid for pid in tree.children(os.getpid()) if pid not in self._workers]
+            orphans = self._kill_orphans()
             if not orphans:
                 return
-            for pid in orphans:
-                # Not reaped by anybody but us, so the number is still this child's.
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
             for pid in orphans:
                 with suppress(ChildProcessError):
                     os.waitpid(pid, 0)

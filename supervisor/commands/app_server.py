@@ -31,6 +31,7 @@ SHARED = (
     "rollouts.failure",
     "sandbox_backends",
     "sandbox_backends.identity",
+    "sandbox_backends.scheduling",
 )
 """What a server needs as well as its zygote: imported before the two part, so that it is paid for once."""
 
