@@ -135,7 +135,8 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     max_streams: how many of a provider's model streams may be open at once; the default is 16, and no bound for
         providers on this machine. 0 is no bound.
     provider_streams: the same for single providers, by name; goes before max_streams.
-    credit_bytes: what a worker may have on the way to a client that does not read.
+    credit_bytes: what a worker may have on the way to a client that does not read; with what is kept about it a thread
+        costs the front at most 64 KiB by default.
     unattended_approvals, unattended_after_s: what happens to a question (an approval, say) when no client has been
         attached to the thread for so long: it waits, it is declined, or its turn is interrupted.
     feedback_url: where feedback reports are sent, with POST and without credentials. None: they stay in the home.
@@ -144,6 +145,8 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     hibernate_after_s: how long a thread is idle until its worker ends; 0: never. The thread stays loaded.
     memory_budget_mib: above this, for all workers together, idle threads hibernate at once, the longest idle first; 0: none.
     memory_pressure_pct: the same when the system has been waiting for memory for so much of the last 10 s; 0: never.
+    cgroup: where control groups for threads with limits are made: a delegated cgroup v2, `off`, or `auto`, the server's own.
+    memory_pressure_file: where the kernel tells that (PSI): of the system, or the memory.pressure of a control group.
     client_stall_s: a client on a socket that has read nothing for so long, while something waits for it, is let go; 0: never.
     goal_turns: how many turns a thread takes for its goal without a word from the user; 0: any number.
     max_threads: how many threads may be loaded at once, asleep or not; 0: as many as the system bears.
@@ -157,7 +160,7 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     restart_window_s: Seconds = 60.0
     restart_backoff_ms: Positive = 50
     restart_backoff_cap_ms: Positive = 5_000
-    credit_bytes: Positive = 64 * 1024
+    credit_bytes: Positive = 56 * 1024
     unattended_approvals: Literal["wait", "decline", "interrupt"] = "wait"
     unattended_after_s: Seconds = 300.0
     feedback_url: str | None = None
@@ -171,9 +174,11 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     hibernate_after_s: Seconds = 600.0
     memory_budget_mib: Count = 0
     memory_pressure_pct: Seconds = 20.0
+    memory_pressure_file: str = "/proc/pressure/memory"
     client_stall_s: Seconds = 600.0
     limits: Limits = Limits()
     max_threads: Count = 0
+    cgroup: str = "auto"
     idle_unload_s: Seconds = 1800.0
     goal_turns: Count = 200
 

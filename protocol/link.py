@@ -120,6 +120,9 @@ class Adopt(msgspec.Struct, kw_only=True):
     """For the next incarnation of a loaded thread: the params that loaded it first; null for the first one."""
     recover_method: str = ""
     credit: int = 0
+    memory_mib: int = 0
+    turn_cpu_s: float = 0
+    """Limits that the worker is to put on itself (`workers.bounds`); 0 is none, or that a control group holds it."""
 
 
 class Command(msgspec.Struct, kw_only=True):

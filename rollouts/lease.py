@@ -19,12 +19,15 @@ __all__ = ["Lease", "drop_lease", "foreign_holder", "write_lease"]
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
-    """`epoch`: the incarnation of the thread that fell asleep; `lock`: the server's own lock file."""
+    """`lock`: the server's own lock file.
+
+    No epoch: a lease is only written under the thread's writer lock, which the kernel gives to one process, and the next
+    incarnation is born when the end of the last one has been seen. There is no stale holder that a number would stop.
+    """
 
     server: str
     pid: int
     lock: str
-    epoch: int = 0
 
     @property
     def alive(self) -> bool:

@@ -19,7 +19,7 @@ import msgspec
 
 from sandbox_backends.errors import LaunchError, SandboxUnavailable
 
-__all__ = ["Cgroup", "Limits", "delegated", "gaps", "gate", "rlimits"]
+__all__ = ["CONTROLLERS", "Cgroup", "Limits", "delegated", "gaps", "gate", "rlimits", "unusable"]
 
 PRLIMIT = ("/usr/bin/prlimit", "/bin/prlimit")
 CONTROLLERS = frozenset(("memory", "pids"))
@@ -110,14 +110,14 @@ def delegated() -> tuple[str | None, str]:
     for folder in dict.fromkeys((here, os.path.dirname(here))):
         if len(folder) < len(top):
             continue
-        reason = _usable(folder)
+        reason = unusable(folder)
         if not reason:
             return folder, ""
         why = why or reason
     return None, why
 
 
-def _usable(folder: str) -> str:
+def unusable(folder: str) -> str:
     """Why no limited groups can be made in this cgroup; empty if they can."""
     control = os.path.join(folder, "cgroup.subtree_control")
     try:

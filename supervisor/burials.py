@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+
+import msgspec
 
 from rollouts.errors import RolloutError
 from supervisor import obituary
@@ -23,9 +26,10 @@ from supervisor.journal import Journal
 from supervisor.launcher import Exit
 from supervisor.loaded import Incarnation, LoadedThread, Turn
 from supervisor.metrics import Metrics
+from supervisor.oom import OomWatch
 from supervisor.relay import Relay
 from supervisor.runtime import RuntimeDirectory
-from supervisor.states import End, State
+from supervisor.states import End, EndKind, State
 from supervisor.thread_logs import ThreadLogs
 
 __all__ = ["Burials"]
@@ -62,6 +66,7 @@ class Burials:
         self._journal = journal
         self._metrics = metrics
         self._after = after
+        self.oom = OomWatch()
         self._loop = asyncio.get_running_loop()
         self._clerks = ThreadPoolExecutor(CLERKS, "burial")
         self._under_way: set[asyncio.Task[None]] = set()
@@ -73,6 +78,8 @@ class Burials:
         self._broker.forget(incarnation.handle.token)
         thread = incarnation.thread
         end = incarnation.ended(exit_)
+        if end.kind is EndKind.CRASHED and exit_.signal == signal.SIGKILL and self.oom.struck():
+            end = msgspec.structs.replace(end, kind=EndKind.OOM_KILLED)
         thread.incarnation = None
         thread.last_end = end
         thread.move(State.DEAD)
@@ -158,6 +165,8 @@ class Burials:
         with suppress(OSError):
             os.unlink(incarnation.log_path)
         obituary.keep_stack(self._runtime.stacks, incarnation.handle.pid)
+        if incarnation.compartment is not None:
+            incarnation.compartment.clear_away()
         if rollout is not None:
             obituary.flush(rollout)
 

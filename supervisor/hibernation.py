@@ -17,6 +17,7 @@ from protocol.link import Frame
 from supervisor.footprint import private_bytes
 from supervisor.hub import Hub
 from supervisor.loaded import Incarnation, LoadedThread
+from supervisor.pressure import waited_for_memory
 from supervisor.states import State
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ MEASURE_S = 5.0
 """Memory is measured so often: each worker costs a millisecond of an executor's thread."""
 SHARE_AT_ONCE = 0.25
 """Under pressure so many of the idle go at a time, then it is measured again."""
-_PRESSURE_FILE = "/proc/pressure/memory"
 _MIB = 2**20
 
 
@@ -45,6 +45,7 @@ class Hibernation:
         self._after_s = settings.hibernate_after_s
         self._budget = settings.memory_budget_mib * _MIB
         self._pressure_pct = settings.memory_pressure_pct
+        self._pressure_file = settings.memory_pressure_file
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._measured_at = self._loop.time()
@@ -93,7 +94,7 @@ class Hibernation:
         """Let some of the idle go if memory is short."""
         workers = [t.incarnation for t in self._supervisor.threads.values() if t.incarnation is not None]
         pids = [worker.handle.pid for worker in workers]
-        used, pressure = await self._loop.run_in_executor(None, _measure, pids if self._budget else [])
+        used, pressure = await self._loop.run_in_executor(None, self._measure, pids if self._budget else [])
         over_budget = bool(self._budget) and used > self._budget
         under_pressure = bool(self._pressure_pct) and pressure > self._pressure_pct
         if not over_budget and not under_pressure:
@@ -103,8 +104,18 @@ class Hibernation:
             log.warning(
                 "memory is short (%d MiB, pressure %.0f %%): idle workers end", used // _MIB, pressure
             )
-        for incarnation in idle[: max(1, int(len(idle) * SHARE_AT_ONCE))]:
+        asked = idle[: max(1, int(len(idle) * SHARE_AT_ONCE))]
+        for incarnation in asked:
             self.ask(incarnation)
+        if asked:
+            self._supervisor.journal.note(
+                "memory-short", asked=len(asked), used_mib=used // _MIB, pressure_pct=round(pressure, 1)
+            )
+
+    def _measure(self, pids: list[int]) -> tuple[int, float]:
+        """Memory of the processes (bytes), and how much of the last 10 s somebody waited for memory (%)."""
+        used = sum(private_bytes(pid) or 0 for pid in pids)
+        return used, waited_for_memory(self._pressure_file) if self._pressure_pct else 0.0
 
 
 def is_idle(thread: LoadedThread) -> bool:
@@ -117,14 +128,3 @@ def is_idle(thread: LoadedThread) -> bool:
         and not thread.asked
         and not thread.paused
     )
-
-
-def _measure(pids: list[int]) -> tuple[int, float]:
-    """Memory of the processes (bytes), and how much of the last 10 s somebody waited for memory (%)."""
-    used = sum(private_bytes(pid) or 0 for pid in pids)
-    try:
-        with open(_PRESSURE_FILE) as file:
-            pressure = float(file.readline().split()[1].partition("=")[2])
-    except (OSError, ValueError, IndexError):
-        pressure = 0.0
-    return used, pressure

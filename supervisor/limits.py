@@ -1,7 +1,8 @@
 """What one thread may use, held by looking: whoever is over a limit is ended, alone, with the limit's name.
 
-A limit on processes or memory by rlimit would count for the user or for each process, not for a thread and its
-commands; so they are counted, twice a second. Threads without limits and workers without a turn cost nothing.
+The kernel holds what it can: memory and processes in a control group where one is to be had (`compartments.py`), else
+each process by rlimits (`workers/bounds.py`). What neither can, and what a thread's processes use together without a
+group, is looked at twice a second. Threads without limits and workers without a turn cost nothing.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ class LimitWatch:
         while True:
             await asyncio.sleep(LOOK_S)
             looks += 1
+            self._supervisor.burials.oom.look()
             try:
                 await self._look()
                 if looks % BOUND_LOOKS == 0:
@@ -105,7 +107,7 @@ class LimitWatch:
         self, awake: list[Incarnation], watched: list[Incarnation]
     ) -> tuple[dict[str, int], dict[Incarnation, Footprint]]:
         sizes = self._logs.rotate([one.thread.id for one in awake])
-        prints = {one: print_ for one in watched if (print_ := footprint(one.handle.pid)) is not None}
+        prints = {one: print_ for one in watched if (print_ := _used(one)) is not None}
         return sizes, prints
 
     def _over(self, incarnation: Incarnation, used: Footprint | None, log_size: int) -> str:
@@ -118,8 +120,9 @@ class LimitWatch:
             lasted = time.time() - thread.turn.started_at_ms / 1000
             if lasted > limits.turn_s:
                 return f"turn_s = {limits.turn_s:g}, the turn has lasted {lasted:.1f} s"
-        if used is None:
-            return ""
+        held = incarnation.compartment.over() if incarnation.compartment is not None else ""
+        if used is None or held:
+            return held
         if limits.memory_mib and used.memory > limits.memory_mib * _MIB:
             return f"memory_mib = {limits.memory_mib}, used {used.memory // _MIB} MiB"
         if limits.processes and used.processes > limits.processes:
@@ -131,6 +134,11 @@ class LimitWatch:
         if limits.recycle_mib and used.memory > limits.recycle_mib * _MIB and is_idle(thread):
             self._hibernation.ask(incarnation)
         return ""
+
+
+def _used(incarnation: Incarnation) -> Footprint | None:
+    compartment = incarnation.compartment
+    return compartment.used() if compartment is not None else footprint(incarnation.handle.pid)
 
 
 def _counted(incarnation: Incarnation) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from supervisor.launcher import Exit, Handle
 from supervisor.states import End, EndKind, State, transition
 
 if TYPE_CHECKING:
+    from supervisor.compartments import Compartment
     from supervisor.connection import Connection
 
 __all__ = ["Facts", "Incarnation", "LoadedThread", "Pending", "Question", "Turn"]
@@ -82,6 +84,8 @@ class Incarnation:
         """Set by whoever ends it, so that the end is told by its cause."""
         self.end_detail = ""
         """Which limit it was, if it was one."""
+        self.compartment: Compartment | None = None
+        """The control group that holds it to its limits, where there is one."""
         self.idle_since = time.monotonic()
         self.sleep_asked: float | None = None
         """When it was last asked to end because it has nothing to do."""
@@ -90,7 +94,10 @@ class Incarnation:
         """How it ended: by its cause, if somebody ended it, else as the system tells it."""
         kind = self.end_kind
         if kind is None:
-            if exit_.code == HIBERNATED:
+            self.end_detail = self._over(exit_)
+            if self.end_detail:
+                kind = EndKind.LIMIT
+            elif exit_.code == HIBERNATED:
                 kind = EndKind.HIBERNATED
             elif exit_.signal is not None:
                 kind = EndKind.CRASHED
@@ -99,6 +106,13 @@ class Incarnation:
             else:
                 kind = EndKind.UNKNOWN
         return End(kind, exit_.code, exit_.signal, self.end_detail)
+
+    def _over(self, exit_: Exit) -> str:
+        """The limit that the kernel ended it for, in words; empty if for none."""
+        limits = self.thread.limits
+        if exit_.signal == signal.SIGXCPU and limits.turn_cpu_s:
+            return f"turn_cpu_s = {limits.turn_cpu_s:g}, ended by the kernel (SIGXCPU)"
+        return self.compartment.over() if self.compartment is not None and exit_.signal is not None else ""
 
 
 class LoadedThread:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import msgspec
 from config.settings import Bulkhead
 from protocol.link import Frame
 from supervisor import refusals
+from supervisor.compartments import Compartments
 from supervisor.journal import Journal
 from supervisor.launcher import Exit, Handle, LaunchError
 from supervisor.loaded import Incarnation, LoadedThread
@@ -76,6 +78,7 @@ class Succession:
         self._remove = remove
         self._hold_back = hold_back
         self._policy = RestartPolicy(settings)
+        self._compartments = Compartments(runtime.name, settings.cgroup)
         self._ration = RestartRation()
         self._loop = asyncio.get_running_loop()
 
@@ -87,6 +90,10 @@ class Succession:
     def close(self) -> None:
         """No more restarts."""
         self._ration.close()
+
+    def clear_away(self) -> None:
+        """All workers have ended."""
+        self._compartments.close()
 
     # --- births -------------------------------------------------------------------------------------------
 
@@ -113,8 +120,13 @@ class Succession:
         thread.incarnation = incarnation
         self._hub.attach(handle.token, self._peer(incarnation))
         handle.exited.add_done_callback(lambda exited: self._died(incarnation, exited.result()))
+        limits = thread.limits
+        compartment = self._compartments.enclose(os.path.basename(log_path), handle.pid, limits)
+        incarnation.compartment = compartment
         adopt = msgspec.structs.replace(
             thread.adopt,
+            memory_mib=0 if compartment else limits.memory_mib,
+            turn_cpu_s=limits.turn_cpu_s,
             epoch=thread.epoch,
             event_log=incarnation.log_path,
             credit=self._settings.credit_bytes,

@@ -246,6 +246,7 @@ class Supervisor:
         self.succession.close()
         await self.endings.stop_all(self.threads.values())
         await self.burials.finish()
+        self.succession.clear_away()
         asleep = [t for t in self.threads.values() if t.state is State.HIBERNATED and not t.facts.ephemeral]
         await self._loop.run_in_executor(None, obituary.drop_leases, [(t.adopt.home, t.id) for t in asleep])
         for thread in tuple(self.threads.values()):

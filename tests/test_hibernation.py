@@ -12,6 +12,8 @@ from protocol_client import LATER, RpcError
 from running_server import LOOK_S, PATIENCE_S, await_ends
 from turn_ledger import TurnLedger
 
+from supervisor.pressure import waited_for_memory
+
 SOON = ("-c", "bulkhead.hibernate_after_s=0.2")
 
 
@@ -135,8 +137,27 @@ def test_a_sleeping_thread_can_be_archived_and_the_end_of_the_server_leaves_no_l
     assert not list(leases.iterdir())
 
 
-def test_idle_workers_end_early_when_memory_is_short(server):
-    client = server("-c", "bulkhead.memory_budget_mib=1")
+def test_the_kernels_word_on_pressure_is_understood(tmp_path):
+    assert 0.0 <= waited_for_memory("/proc/pressure/memory") <= 100.0
+    file = tmp_path / "pressure"
+    for text, expected in (
+        (
+            "some avg10=31.25 avg60=2.00 avg300=0.10 total=9\nfull avg10=99.00 avg60=0 avg300=0 total=0\n",
+            31.25,
+        ),
+        ("", 0.0),
+        ("some avg10=much\n", 0.0),
+    ):
+        file.write_text(text)
+        assert waited_for_memory(str(file)) == expected
+    assert waited_for_memory(str(tmp_path / "none")) == 0.0
+
+
+@pytest.mark.parametrize("reason", ["budget", "pressure"])
+def test_idle_workers_end_early_when_memory_is_short(server, tmp_path, reason):
+    (tmp_path / "pressure").write_text("some avg10=55.00 avg60=20.00 avg300=5.00 total=1\n")
+    switches = {"budget": "memory_budget_mib=1", "pressure": f"memory_pressure_file={tmp_path}/pressure"}
+    client = server("-c", f"bulkhead.{switches[reason]}")
     threads = [client.start_thread() for _ in range(3)]
     for thread in threads:
         client.turn(thread, "!say hello")

@@ -13,7 +13,7 @@ from running_server import await_ends
 
 from supervisor import exit_codes
 
-COLUMNS = ["THREAD", "STATE", "PID", "EPOCH", "MEM", "CPU", "AGE", "TURN", "RESTARTS", "CWD", "WHY"]
+COLUMNS = ["THREAD", "NAME", "STATE", "PID", "EPOCH", "MEM", "CPU", "AGE", "TURN", "RESTARTS", "CWD", "WHY"]
 
 
 def beginning(one, other):
@@ -61,8 +61,8 @@ def test_ps_tells_threads_with_their_processes_and_turns(server, bulkhead, works
     head = lines.index(COLUMNS)
     told = {cells[0]: cells for cells in lines[head + 1 :] if cells}
     assert told.keys() == {idle, busy}
-    assert told[busy][1:4] == ["busy", str(rows[busy]["pid"]), "1"]
-    assert told[busy][7] == turn[-12:]
+    assert told[busy][2:5] == ["busy", str(rows[busy]["pid"]), "1"]
+    assert told[busy][8] == turn[-12:]
 
 
 def test_kill_ends_the_worker_and_the_thread_goes_on(server, bulkhead):

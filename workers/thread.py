@@ -32,6 +32,7 @@ from rollouts.lease import Lease, write_lease
 from rollouts.names import Names
 from rollouts.notes import Notes
 from workers.approvals import Approvals
+from workers.bounds import Bounds
 from workers.call import Call
 from workers.forking import fork_session, fork_unused
 from workers.goal_turn import GoalTurn
@@ -72,6 +73,7 @@ class ThreadService:
         self.session: Session | None = None
         self.servers = McpServers(self._tell_server)
         self.toolbox = Toolbox(self.servers)
+        self._bounds = Bounds(adopt.memory_mib, adopt.turn_cpu_s)
         self.turn: TurnRun | None = None
         self.goal_due = False
         """Whether the thread may begin a turn for its goal when it has nothing else to do."""
@@ -122,9 +124,7 @@ class ThreadService:
             return
         adopt = self.adopt
         if not self.session.ephemeral:
-            lease = Lease(
-                server=adopt.server, pid=adopt.server_pid, lock=adopt.server_lock, epoch=adopt.epoch
-            )
+            lease = Lease(server=adopt.server, pid=adopt.server_pid, lock=adopt.server_lock)
             try:
                 write_lease(Home(adopt.home), self.session.id, lease)
             except OSError as error:
@@ -407,6 +407,7 @@ class ThreadService:
     def run(self, turn: TurnRun) -> None:
         """Start a turn that clients have been told of."""
         self.turn = turn
+        self._bounds.begin_turn()
         turn.start(self._turn_ended)
 
     def _turn_ended(self) -> None:

@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
     thread = target.find_thread(front, str(params.get("thread", "")))
     incarnation = thread.incarnation
-    [row] = await ps.rows_of(front, [thread])
+    [row] = await ps.rows_of([thread])
     used = None
     if incarnation is not None:
         used = await asyncio.get_running_loop().run_in_executor(None, footprint, incarnation.handle.pid)
@@ -39,6 +39,7 @@ async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
         "log": front.supervisor.logs.path(thread.id),
         "eventLog": incarnation.log_path if incarnation else None,
         "limits": msgspec.to_builtins(thread.limits),
+        "controlGroup": incarnation.compartment.path if incarnation and incarnation.compartment else None,
         "used": msgspec.to_builtins(used) if used else None,
         "requestsWaiting": [pending.command.method for pending in thread.pending.values()],
         "questionsOpen": [question.method for question in thread.asked.values()],

@@ -1,6 +1,6 @@
 """`bulkhead ps [--server SERVER] [--json]`: the threads of all running servers of this user.
 
-{"id": 1, "method": "ps"}  ->  {"id": 1, "result": {"server": {...}, "threads": [{...}], "parked": 4}}
+{"id": 1, "method": "ps", "params": {"usage": false}}  ->  {"id": 1, "result": {"server": {...}, "threads": [{...}], "parked": 4}}
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from supervisor.runtime import ServerRecord
 if TYPE_CHECKING:
     from supervisor.front import Front
 
-_COLUMNS = ("THREAD", "STATE", "PID", "EPOCH", "MEM", "CPU", "AGE", "TURN", "RESTARTS", "CWD", "WHY")
+_COLUMNS = ("THREAD", "NAME", "STATE", "PID", "EPOCH", "MEM", "CPU", "AGE", "TURN", "RESTARTS", "CWD", "WHY")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,24 +37,25 @@ async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
         "draining": front.supervisor.draining,
         "parked": len(front.nursery.parked),
         "models": front.broker.limiter.state(),
-        "threads": await rows_of(front, threads),
+        "threads": await rows_of(threads, usage=params.get("usage") is not False),
     }
 
 
-async def rows_of(front: Front, threads: list[LoadedThread]) -> list[dict[str, Any]]:
-    pids = [thread.incarnation.handle.pid for thread in threads if thread.incarnation is not None]
+async def rows_of(threads: list[LoadedThread], *, usage: bool = True) -> list[dict[str, Any]]:
+    """A row a thread; without `usage` nothing is measured."""
+    pids = [t.incarnation.handle.pid for t in threads if t.incarnation is not None and usage]
     # The kernel walks a process's pages for this, about 1 ms each: not in the loop.
-    usage = await asyncio.get_running_loop().run_in_executor(
+    used = await asyncio.get_running_loop().run_in_executor(
         None, lambda: {pid: footprint(pid) for pid in pids}
     )
     now = time.time()
-    return [_row(thread, now, usage) for thread in threads]
+    return [_row(thread, now, used) for thread in threads]
 
 
-def _row(thread: LoadedThread, now: float, usage: dict[int, Footprint | None]) -> dict[str, Any]:
+def _row(thread: LoadedThread, now: float, prints: dict[int, Footprint | None]) -> dict[str, Any]:
     incarnation = thread.incarnation
     pid = incarnation.handle.pid if incarnation else None
-    used = usage.get(pid) if pid else None
+    used = prints.get(pid) if pid else None
     return {
         "thread": thread.id,
         "name": thread.facts.name or None,
@@ -128,6 +129,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     memory, cpu = row["memoryBytes"], row["cpuSeconds"]
     return (
         row["thread"],
+        row["name"] or "-",
         row["state"],
         str(row["pid"] or "-"),
         str(row["epoch"]),

@@ -46,10 +46,12 @@ def find_thread(front: Front, part: str) -> LoadedThread:
     Raises:
         RpcError: none, or several; `data` says which.
     """
+    if not part:
+        raise RpcError("name a thread", data={"kind": "notFound"})
     threads = front.supervisor.threads
     if part in threads:
         return threads[part]
-    fits = [t for t in threads.values() if t.facts.name == part] if part else []
+    fits = [t for t in threads.values() if t.facts.name == part]
     fits = fits or [t for t in threads.values() if t.id.startswith(part)]
     if not fits and len(part) >= MIN_PART:
         fits = [t for t in threads.values() if part in t.id]
@@ -100,7 +102,7 @@ def ask_about(
 
 def _has(server: ServerRecord, part: str) -> bool:
     try:
-        rows = ask(server, "ps", {})["threads"]
+        rows = ask(server, "ps", {"usage": False})["threads"]
     except (OSError, RpcError):
         return False
     return any(part in row["thread"] or part == row["name"] for row in rows)
