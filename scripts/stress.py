@@ -3,6 +3,7 @@
 
     scripts/stress.py --threads 1000 --turns 3 --svg latency.svg
     scripts/stress.py --threads 10000 --turns 0 --asleep --busy 20       memory of threads that hibernate
+    scripts/stress.py --threads 100 --turns 0 --stall 60                 memory while the client reads nothing
 
 Every turn must be answered and end once, with every word in order. Prints a table, and ends with 1 if a budget is
 broken or anything was lost.
@@ -24,6 +25,9 @@ PATIENCE_S = 600.0
 STARTS_AT_ONCE = 64
 ASLEEP_AFTER_S = 0.5
 WORDS = 40
+STALLED_WORDS = 1500
+"""About five times what a worker may have on its way to a client that does not read."""
+SAMPLE_S = 0.5
 KINDS = ("text", "text", "text", "command", "patch", "interrupt")
 
 
@@ -66,6 +70,7 @@ async def stress(options: argparse.Namespace) -> int:
     switches = ["-c", "bulkhead.parked_workers=8"]
     if options.asleep:
         switches += ["-c", f"bulkhead.hibernate_after_s={ASLEEP_AFTER_S}"]
+    stalled = 0.0
     async with StressServer(*switches) as server:
         began = time.monotonic()
         gate = asyncio.Semaphore(STARTS_AT_ONCE)
@@ -83,6 +88,8 @@ async def stress(options: argparse.Namespace) -> int:
         started_s = time.monotonic() - began
         if options.asleep:
             await asleep(server, threads, options.busy)
+        if options.stall:
+            stalled = await stall(server, threads, options.stall)
         reader = asyncio.create_task(slow_reader(server, choose)) if options.turns else None
         lives = [asyncio.create_task(live(server, t, options.turns, choose)) for t in threads]
         wanted = options.threads * options.turns
@@ -100,7 +107,33 @@ async def stress(options: argparse.Namespace) -> int:
             reader.cancel()
         server.readable.set()
         progress("")
-        return report(server, options, starts, started_s, finished=finished)
+        return report(server, options, starts, started_s, stalled=stalled, finished=finished)
+
+
+async def stall(server: StressServer, threads: list[str], seconds: float) -> float:
+    """All stream to a client that reads nothing for so long; by how many KiB a thread the front has grown meanwhile."""
+    first = [
+        server.begin(thread, "!stream 20", 20) for thread in threads
+    ]  # what a thread costs that has worked
+    await asyncio.gather(*(turn.ended for turn in first))
+    before = resident_mib(server.pid)
+    turns = [server.begin(thread, f"!stream {STALLED_WORDS} 0.001", STALLED_WORDS) for thread in threads]
+    await server.until(lambda: all(turn.first_word_at for turn in turns), PATIENCE_S)
+    server.readable.clear()
+    end, most = time.monotonic() + seconds, before
+    while time.monotonic() < end:
+        most = max(most, resident_mib(server.pid))
+        progress(f"the front has {most:.1f} MiB, {end - time.monotonic():.0f} s")
+        await asyncio.sleep(SAMPLE_S)
+    server.readable.set()
+    await server.until(lambda: all(turn.ended.done() for turn in turns), PATIENCE_S)
+    whole = sum(turn.status == "completed" for turn in turns)
+    grown = (most - before) * 1024 / len(threads)
+    print(
+        f"{len(threads)} threads streamed to a client that read nothing for {seconds:g} s: front {before:.1f} MiB before, "
+        f"{most:.1f} MiB at most ({grown:.0f} KiB a thread); {whole} turns came whole and in order afterwards"
+    )
+    return grown
 
 
 async def asleep(server: StressServer, threads: list[str], busy: int) -> None:
@@ -142,6 +175,7 @@ def report(
     starts: list[float],
     started_s: float,
     *,
+    stalled: float,
     finished: bool,
 ) -> int:
     turns: list[Turn] = server.turns
@@ -168,6 +202,7 @@ def report(
         "lost or refused": float(statuses.get("lost", 0) + statuses.get("refused", 0)),
         "failed": float(statuses.get("failed", 0)),
         "unfinished": float(not finished),
+        "stalled KiB a thread": stalled,
         "front KiB a thread": (front - BUDGETS["front KiB a thread"].base) * 1024 / max(1, options.threads),
     }
     broken = [name for name, budget in BUDGETS.items() if values[name] > budget.limit]
@@ -187,6 +222,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--svg", metavar="FILE", help="plot the latencies")
     parser.add_argument("--asleep", action="store_true", help="let all hibernate first, and tell the memory")
+    parser.add_argument("--stall", type=float, default=0, metavar="S", help="read nothing for so long first")
     parser.add_argument("--busy", type=int, default=20, help="with --asleep: how many are woken")
     return asyncio.run(stress(parser.parse_args()))
 

@@ -21,6 +21,9 @@ BUDGETS = {
     "lost or refused": Budget(0, "every request is answered, and the machine is large enough for the run"),
     "failed": Budget(0, "nobody kills a worker here, so no turn may fail"),
     "unfinished": Budget(0, "a turn that does not end keeps its user waiting for ever"),
+    "stalled KiB a thread": Budget(
+        64, "the window of a worker whose client does not read: its credit, and no more than that"
+    ),
     "front KiB a thread": Budget(
         64, "the window of a worker whose client does not read, and what the front knows of a thread", base=60
     ),
