@@ -616,6 +616,33 @@ def test_models_that_search_get_tools_only_when_they_look_for_them(client, model
     assert (item["type"], item["tool"]) == ("mcpToolCall", "picture")
 
 
+def test_without_namespaces_a_tool_is_a_function_with_the_servers_name_in_its_own(client, model):
+    config = {"model_providers.scripted.wire_api": "chat"}
+    thread = begin(client, model="gpt-5.5", config=config)
+    since = len(client.lines)
+    client.turn(thread, '!tool mcp__tools__look {"text": "x"}\n!then\n!say done')
+    body = model.requests()[-1].body
+    assert "mcp__tools__look" in [tool["function"]["name"] for tool in body["tools"]]
+    assert body["messages"][-1]["content"].endswith('ECHO {"text": "x"}')
+    [item] = [
+        line.params["item"]
+        for line in client.received("item/completed")
+        if line.index >= since and line.params["item"]["type"] == "mcpToolCall"
+    ]
+    assert (item["server"], item["tool"]) == ("tools", "look")
+
+
+def test_a_server_can_ask_the_user_outside_of_a_turn(client):
+    thread = begin(client)
+    client.answers.append({"action": "accept", "content": {"name": "Bo"}})
+    params = {"threadId": thread, "server": "tools", "tool": "ask"}
+    result = client.request("mcpServer/tool/call", params)
+    assert json.loads(result["content"][0]["text"]) == {"action": "accept", "content": {"name": "Bo"}}
+    [question] = asked(client, thread)
+    assert question["turnId"] is None
+    assert told(client, "thread/status/changed", thread) == []
+
+
 # --- streamable HTTP --------------------------------------------------------------------------------------------------
 
 

@@ -41,6 +41,7 @@ from workers.loading import begin_from_items, resume_session, start_session
 from workers.mcp.elicitation import elicit
 from workers.mcp.errors import McpServerError, StartFailed
 from workers.mcp.servers import McpServers
+from workers.mcp.status import start_error
 from workers.mcp.surroundings import Surroundings
 from workers.methods.mcp import refusal_of
 from workers.methods.registry import METHODS
@@ -345,7 +346,7 @@ class ThreadService:
                     thread_id=session.id,
                     name=connection.server.name,
                     status=connection.state,
-                    error=connection.start_error,
+                    error=start_error(connection),
                 ),
             )
         self._loop.call_soon(self._sleep_at_last)

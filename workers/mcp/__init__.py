@@ -1,1 +1,1 @@
-"""A thread's MCP servers. `connection`, `pipe` and `web` need the MCP SDK, which is imported only where there are servers."""
+"""A thread's MCP servers. The SDK is needed, and imported, by `connection` and what only that imports."""

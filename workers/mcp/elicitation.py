@@ -19,21 +19,24 @@ DECLINED = McpServerElicitationRequestResponse(action="decline")
 async def ask_client(
     approvals: Approvals, question: McpServerElicitationRequestParams
 ) -> McpServerElicitationRequestResponse:
-    """Ask, with the thread shown as waiting; what is no answer declines."""
-    approvals.waiting()
+    """Ask, with the thread's turn shown as waiting, if there is one; what is no answer declines."""
+    in_turn = question.turn_id is not None
+    if in_turn:
+        approvals.waiting()
     try:
         return await approvals.ask(METHOD, question, McpServerElicitationRequestResponse)
     except Unanswerable:
         return DECLINED
     finally:
-        approvals.resume()
+        if in_turn:
+            approvals.resume()
 
 
 async def elicit(
     session: Session, approvals: Approvals, turn_id: str | None, server: str, params: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The result for the server. Outside of a turn there is nobody who waits for an answer, so it is declined."""
-    if turn_id is None or not _allowed(session):
+    """The result for the server."""
+    if not _allowed(session):
         return {"action": "decline"}
     question = McpServerElicitationRequestParams(
         thread_id=session.id,

@@ -62,20 +62,30 @@ def _parameters(schema: Any) -> dict[str, Any]:
 
 def offered_tools(servers: Iterable[tuple[str, Iterable[dict[str, Any]]]]) -> list[OfferedTool]:
     """The tools of all servers, each with a name that is only its own; sorted, so that it is the same every time."""
-    listed = [(server, tool) for server, tools in servers for tool in tools]
+    listed = sorted(
+        ((server, tool) for server, tools in servers for tool in tools),
+        key=lambda pair: (pair[0], pair[1]["name"]),
+    )
     spaces = Counter(_clean(server) for server in {server for server, _ in listed})
-    found: list[OfferedTool] = []
     names = Counter((server, _clean(tool["name"])) for server, tool in listed)
-    for server, tool in sorted(listed, key=lambda pair: (pair[0], pair[1]["name"])):
+    taken: set[str] = set()
+    found: list[OfferedTool] = []
+    for server, tool in listed:
         space, name = _clean(server), _clean(tool["name"])
+        identity = f"{server}\0{tool['name']}"
         if spaces[space] > 1:
             space = _marked(space, server)
         if names[server, name] > 1:
-            name = _marked(name, f"{server}\0{tool['name']}")
+            name = _marked(name, identity)
         space = PREFIX + space
         if len(space) + len(JOIN) + len(name) > NAME_LIMIT:
             space = _cut(space, server, NAME_LIMIT // 2 - len(JOIN))
-            name = _cut(name, f"{server}\0{tool['name']}", NAME_LIMIT - len(JOIN) - len(space))
+        room = NAME_LIMIT - len(JOIN) - len(space)
+        name = _cut(name, identity, room)
+        if f"{space}{JOIN}{name}" in taken:
+            # The underscores of one server's name and those of another's tool: `a__b` + `c`, `a` + `b__c`.
+            name = _marked(name[: room - HASH_LENGTH - 1], identity)
+        taken.add(f"{space}{JOIN}{name}")
         found.append(OfferedTool(server=server, tool=tool["name"], namespace=space, name=name, declared=tool))
     return found
 

@@ -15,6 +15,7 @@ from config.mcp_servers import McpServer, http_origin
 from protocol.mcp import McpServerStatus
 from workers.mcp.errors import StartFailed, UnknownServer
 from workers.mcp.names import OfferedTool, offered_tools
+from workers.mcp.status import runtime_status, status_of
 from workers.mcp.surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class McpServers:
             kept = {
                 name: connection
                 for name, connection in self._connections.items()
-                if connection.runtime_status in ("starting", "connected")
+                if runtime_status(connection) in ("starting", "connected")
                 and name in wanted
                 and wanted[name].identity() == connection.server.identity()
             }
@@ -159,7 +160,7 @@ class McpServers:
     @property
     def running(self) -> list[Connection]:
         """Those that answer, by name."""
-        return [one for one in self._connections.values() if one.runtime_status == "connected"]
+        return [one for one in self._connections.values() if one.connected]
 
     def offered(self) -> list[OfferedTool]:
         if self._offered is None:
@@ -184,7 +185,7 @@ class McpServers:
         """A row for each server, the disabled ones too."""
         await self._listed()
         rows = [
-            one.status(of_thread=of_thread, full=full)
+            status_of(one, of_thread=of_thread, full=full)
             for name, one in self._connections.items()
             if only in (None, name)
         ]

@@ -32,8 +32,9 @@ class Web:
         """Whether a refusal has told where to log in."""
 
     async def look(self, response: httpx2.Response) -> None:
-        if response.status_code >= UNAUTHORIZED - 1:
-            self.status = response.status_code
+        if response.request.method != "POST" or response.is_success:
+            return  # a server need not have a stream of its own, and says so with a refusal
+        self.status = response.status_code
         if response.status_code == UNAUTHORIZED:
             self.challenged = "resource_metadata" in response.headers.get("www-authenticate", "")
 
@@ -43,7 +44,7 @@ async def reached(server: McpServer, surroundings: Surroundings) -> AsyncIterato
     """:raises StartFailed: a variable that it needs is not set, or the way to it cannot be used."""
     assert server.url is not None
     web = Web()
-    headers = await _headers(server, surroundings)
+    headers = _headers(server, surroundings)
     try:
         url = httpx.URL(server.url)
         secure = url.scheme == "https"
@@ -64,7 +65,7 @@ async def reached(server: McpServer, surroundings: Surroundings) -> AsyncIterato
         yield web
 
 
-async def _headers(server: McpServer, surroundings: Surroundings) -> dict[str, str]:
+def _headers(server: McpServer, surroundings: Surroundings) -> dict[str, str]:
     environ: Mapping[str, str] = surroundings.environ
     headers = {"user-agent": "bulkhead-mcp-client", **(server.http_headers or {})}
     for name, variable in (server.env_http_headers or {}).items():
@@ -77,9 +78,4 @@ async def _headers(server: McpServer, surroundings: Surroundings) -> dict[str, s
                 f"Environment variable {server.bearer_token_env_var} for MCP server '{server.name}' is not set"
             )
         headers["authorization"] = f"Bearer {token}"
-    elif not any(name.lower() == "authorization" for name in headers):
-        assert server.url is not None
-        token = await surroundings.authorize(server.name, server.url, False)
-        if token:
-            headers["authorization"] = f"Bearer {token}"
     return headers
