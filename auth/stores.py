@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import suppress
 from typing import Literal, Protocol
 
@@ -59,12 +60,35 @@ class EphemeralStorage:
         return found
 
 
+class Outdated:
+    """An empty file in the home: what the keyring has is older than what has been done since."""
+
+    def __init__(self, home: str) -> None:
+        self._path = os.path.join(home, "auth.keyring-outdated")
+
+    @property
+    def is_set(self) -> bool:
+        return os.path.exists(self._path)
+
+    def set(self) -> None:
+        """:raises StorageError: it cannot be written."""
+        try:
+            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise StorageError(f"cannot write {self._path}: {error.strerror}") from error
+
+    def clear(self) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(self._path)
+
+
 class KeyringOnlyStorage:
     """The keyring; a file from before is removed when the keyring has the record."""
 
-    def __init__(self, keyring: KeyringStorage, file: FileStorage) -> None:
+    def __init__(self, keyring: KeyringStorage, file: FileStorage, home: str) -> None:
         self._keyring = keyring
         self._file = file
+        self._outdated = Outdated(home)
 
     @property
     def place(self) -> str:
@@ -82,22 +106,27 @@ class KeyringOnlyStorage:
         except KeyringUnavailableError as error:
             # The peer's words; clients may match on them.
             raise KeyringUnavailableError(f"failed to write OAuth tokens to keyring: {error}") from None
+        self._outdated.clear()
         self._file.delete()
 
     def delete(self) -> bool:
         found = self._file.delete()
-        return self._keyring.delete() or found
+        found = self._keyring.delete() or found
+        self._outdated.clear()
+        return found
 
 
 class AutoStorage:
     """The keyring where there is a working one, else the file. It says on the log which, when it is the file.
 
-    A record is in one place only: what is saved to one is removed from the other, as far as that answers.
+    A record is in one place only: what is saved to one is removed from the other. A keyring that does not answer keeps
+    what it has; a mark in the home says that this is out of date, for when it answers again.
     """
 
-    def __init__(self, keyring: KeyringStorage, file: FileStorage) -> None:
+    def __init__(self, keyring: KeyringStorage, file: FileStorage, home: str) -> None:
         self._keyring = keyring
         self._file = file
+        self._outdated = Outdated(home)
         self._place: Storage = keyring
 
     @property
@@ -112,6 +141,11 @@ class AutoStorage:
             self._file.probe()
 
     def load(self) -> AuthRecord | None:
+        if self._outdated.is_set:
+            kept = self._file.load()
+            if kept is not None or self._outdated.is_set:  # else somebody has just saved to the keyring
+                self._place = self._file
+                return kept
         try:
             record = self._keyring.load()
         except StorageError as error:
@@ -125,20 +159,29 @@ class AutoStorage:
             self._keyring.save(record)
         except KeyringUnavailableError as error:
             log.warning("credentials are kept in %s: %s", self._file.path, error)
+            self._outdated.set()
             self._file.save(record)
             self._place = self._file
-            with suppress(KeyringUnavailableError):
-                self._keyring.delete()
+            self._empty_keyring()
         else:
+            # In this order: whoever reads in between finds one of them.
+            self._outdated.clear()
             self._file.delete()
             self._place = self._keyring
 
     def delete(self) -> bool:
+        self._outdated.set()
         found = self._file.delete()
+        return self._empty_keyring() or found
+
+    def _empty_keyring(self) -> bool:
         try:
-            return self._keyring.delete() or found
-        except KeyringUnavailableError:
-            return found
+            found = self._keyring.delete()
+        except KeyringUnavailableError as error:
+            log.warning("what the keyring has of an earlier login cannot be deleted now: %s", error)
+            return False
+        self._outdated.clear()
+        return found
 
 
 def open_storage(name: StoreName, home: str, keyring_timeout_s: float = DEFAULT_TIMEOUT_S) -> Storage:
@@ -149,4 +192,4 @@ def open_storage(name: StoreName, home: str, keyring_timeout_s: float = DEFAULT_
     if name == "file":
         return file
     keyring = KeyringStorage(home, keyring_timeout_s)
-    return KeyringOnlyStorage(keyring, file) if name == "keyring" else AutoStorage(keyring, file)
+    return KeyringOnlyStorage(keyring, file, home) if name == "keyring" else AutoStorage(keyring, file, home)

@@ -10,6 +10,7 @@ import sys
 import textwrap
 
 import pytest
+from issuer_server import EMAIL, running_issuer
 from private_keyring import missing_program, private_keyring
 from protocol_client import ProtocolClient, RpcError
 from running_server import ROOT, runtime_folder
@@ -33,10 +34,23 @@ def keyring():
 
 @pytest.fixture
 def session(keyring, monkeypatch):
-    """This process, and what it starts, have the keyring; its daemon."""
+    """This process, and what it starts, have the keyring; a test that ends its daemon or locks it gets another."""
     for name, value in keyring.env.items():
         monkeypatch.setenv(name, value)
-    return keyring.daemon
+    if keyring.daemon.poll() is not None:
+        keyring.start()
+    return keyring
+
+
+def lock():
+    """As a person or a time-out of the desktop does it."""
+    code = "import secretstorage as s; s.get_default_collection(s.dbus_init()).lock()"
+    subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
+
+
+def end(session):
+    session.daemon.kill()
+    session.daemon.wait()
 
 
 def attributes_of(home):
@@ -83,7 +97,7 @@ def test_from_file_to_keyring_to_auto_and_back(session, tmp_path):
 
 def test_a_keyring_that_hangs(session, tmp_path, caplog):
     """The daemon is stopped, not gone: it is on the bus and never answers."""
-    os.kill(session.pid, signal.SIGSTOP)
+    os.kill(session.daemon.pid, signal.SIGSTOP)
     try:
         with pytest.raises(KeyringUnavailableError, match=r"no answer within 1 s"):
             KeyringStorage(str(tmp_path), 1).probe()
@@ -92,37 +106,117 @@ def test_a_keyring_that_hangs(session, tmp_path, caplog):
         assert (tmp_path / "auth.json").exists()
         assert "credentials are kept in" in caplog.text
     finally:
-        os.kill(session.pid, signal.SIGCONT)
+        os.kill(session.daemon.pid, signal.SIGCONT)
 
 
 def test_a_login_of_ours_is_one_of_codex_and_the_other_way_round(session, tmp_path, binary):
-    """By keyring and by file."""
-    for store in ("keyring", "file"):
-        home = tmp_path / store
-        home.mkdir()
-        (home / "config.toml").write_text(f'cli_auth_credentials_store = "{store}"\n')
-        ours = [sys.executable, "-P", "-m", "supervisor", "app-server"]
-        env = {**os.environ, "CODEX_HOME": str(home), "BULKHEAD_HOME": str(home), "PYTHONPATH": str(ROOT)}
-        for writer, reader in ((ours, [binary, "app-server"]), ([binary, "app-server"], ours)):
-            with ProtocolClient(writer, cwd=home, env=env, timeout=60) as client:
-                client.initialize()
-                client.request(
-                    "account/login/start", {"type": "apiKey", "apiKey": f"sk-{store}-{len(writer)}"}
-                )
-            with ProtocolClient(reader, cwd=home, env=env, timeout=60) as client:
-                client.initialize()
-                told = client.request("getAuthStatus", {"includeToken": True})
-                assert told["authToken"] == f"sk-{store}-{len(writer)}"
-                assert client.request("account/logout") == {}
-            assert not (home / "auth.json").exists()
+    """By keyring and by file; the reader also ends it everywhere."""
+    ours = [sys.executable, "-P", "-m", "supervisor", "app-server"]
+    codex = [binary, "app-server"]
+    with running_issuer() as issuer:
+        issuer.consented.set()
+        for store in ("keyring", "file"):
+            home = tmp_path / store
+            home.mkdir()
+            base = f'chatgpt_base_url = "{issuer.url}/backend-api"'
+            (home / "config.toml").write_text(f'cli_auth_credentials_store = "{store}"\n{base}\n')
+            env = {**os.environ, **issuer.env, "PYTHONPATH": str(ROOT)}
+            env |= {"CODEX_HOME": str(home), "BULKHEAD_HOME": str(home)}
+            for writer, reader in ((ours, codex), (codex, ours)):
+                with ProtocolClient(writer, cwd=home, env=env, timeout=60) as client:
+                    client.initialize()
+                    client.request("account/login/start", {"type": "chatgptDeviceCode"})
+                    assert client.wait_for("account/login/completed").params["success"] is True
+                    written = seen_by(client)
+                assert written[1]["account"]["email"] == EMAIL
+                with ProtocolClient(reader, cwd=home, env=env, timeout=60) as client:
+                    client.initialize()
+                    assert seen_by(client) == written
+                    assert client.request("account/logout") == {}
+                assert not (home / "auth.json").exists()
+                assert attributes_of(home) == []
+        assert set(issuer.refresh_tokens.values()) == {"revoked"}
+
+
+def seen_by(client):
+    token = client.request("getAuthStatus", {"includeToken": True})["authToken"]
+    return token, client.request("account/read", {"refreshToken": False})
+
+
+def key_login(server, key):
+    return server.request("account/login/start", {"type": "apiKey", "apiKey": key})
+
+
+def key_of(server):
+    return server.request("getAuthStatus", {"includeToken": True})["authToken"]
+
+
+@pytest.fixture
+def keyring_server(session, server, marked, home):
+    """A server whose logins are kept as told; `openai` is the provider that wants one."""
+    marked.env |= session.env | {"HOME": str(home)}
+
+    def start(store):
+        return server("-c", f'cli_auth_credentials_store="{store}"', "-c", 'model_provider="openai"')
+
+    return start
+
+
+def test_a_locked_keyring_is_a_clear_error(session, keyring_server):
+    with keyring_server("keyring") as s:
+        key_login(s, "sk-before")
+        lock()
+        for kind in ({"type": "apiKey", "apiKey": "sk"}, {"type": "chatgpt"}, {"type": "chatgptDeviceCode"}):
+            with pytest.raises(RpcError, match="the keyring is locked and was not unlocked"):
+                s.request("account/login/start", kind)
+        with pytest.raises(RpcError, match=r"logout failed: .* the keyring is locked"):
+            s.request("account/logout")
+        assert "sk-before" not in s.stderr
+    with keyring_server("keyring") as s:
+        assert key_of(s) is None
+        assert "the keyring is locked" in s.stderr
+    end(session)
+    session.start()
+    with keyring_server("keyring") as s:
+        assert key_of(s) == "sk-before"
+        s.request("account/logout")
+
+
+def test_what_a_locked_keyring_has_is_not_taken_for_the_login(session, keyring_server, home):
+    file = home / "auth.json"
+    with keyring_server("auto") as s:
+        key_login(s, "sk-old")
+        assert not file.exists()
+        lock()
+        key_login(s, "sk-new")
+        assert "credentials are kept in" in s.stderr
+        assert file.exists()
+        end(session)  # in between, and back with what it had
+        assert key_of(s) == "sk-new"
+        session.start()
+        assert [secret for _, _, secret in attributes_of(home)] != []
+        with keyring_server("auto") as another:
+            assert key_of(another) == "sk-new"
+        key_login(s, "sk-newest")
+        assert not file.exists()
+        [(_, _, secret)] = attributes_of(home)
+        assert "sk-newest" in secret
+        lock()
+        s.request("account/logout")
+        assert "cannot be deleted now" in s.stderr
+    end(session)
+    session.start()
+    with keyring_server("auto") as s:
+        assert key_of(s) is None
+        s.request("account/logout")
+    assert attributes_of(home) == []
+    assert not list(home.glob("auth.keyring*"))
 
 
 def test_a_daemon_that_dies(session, tmp_path):
-    """The last of those that use it."""
     storage = open_storage("auto", str(tmp_path))
     storage.save(RECORD)
-    session.kill()
-    session.wait()
+    end(session)
     assert storage.load() is None
     with pytest.raises(KeyringUnavailableError):
         open_storage("keyring", str(tmp_path)).save(RECORD)
