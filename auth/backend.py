@@ -14,7 +14,6 @@ import msgspec
 from auth import backend_types as types
 from auth.errors import BackendError
 from auth.record import AuthRecord
-from auth.secrecy import HIDDEN
 from network.transport import NetworkSettingError
 
 __all__ = ["Backend"]
@@ -22,8 +21,6 @@ __all__ = ["Backend"]
 DEFAULT_URL = "https://chatgpt.com/backend-api"
 OVERRIDE = "CODEX_APP_SERVER_CHATGPT_BASE_URL"
 TIMEOUT_S = 20.0
-TOLD_CHARACTERS = 500
-"""Of the body of an error."""
 
 T = TypeVar("T")
 
@@ -70,18 +67,9 @@ class Backend:
             raise BackendError(f"error sending request for url ({url})") from None
         if not response.is_success:
             phrase = httpx.codes.get_reason_phrase(response.status_code)
-            told = _told(response, record.tokens.access_token)
-            raise BackendError(
-                f"GET {url} failed: {response.status_code} {phrase}; {told}", response.status_code
-            )
+            # Without the body, which may repeat what was sent.
+            raise BackendError(f"GET {url} failed: {response.status_code} {phrase}", response.status_code)
         try:
             return msgspec.json.decode(response.content, type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise BackendError(f"GET {url}: the answer is not understood: {error}") from None
-
-
-def _told(response: httpx.Response, token: str) -> str:
-    """What came with an error, in Codex's form; a token that is sent back is not passed on."""
-    kind = response.headers.get("content-type", "")
-    body = response.text.replace(token, HIDDEN)[:TOLD_CHARACTERS]
-    return f"content-type={kind}; body={body}"

@@ -272,11 +272,11 @@ def _error_code(response: httpx.Response) -> str | None:
 
 
 def _complaint(response: httpx.Response) -> str:
-    """What an issuer says about an error: the description if there is one, else all of it."""
+    """How an issuer describes an error, if it does; never the whole answer, which may repeat what was sent."""
     told = _decoded(response, dict[str, Any]) or {}
     error = told.get("error")
     text = told.get("error_description") or (error.get("message") if isinstance(error, dict) else None)
-    return (text if isinstance(text, str) else response.text).strip()[:COMPLAINT_CHARACTERS]
+    return text[:COMPLAINT_CHARACTERS] if isinstance(text, str) else ""
 
 
 def _status(response: httpx.Response) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from issuer_server import Issuer, Supplier, issuer_home, running_issuer
 from running_server import ROOT, Marked, RunningServer, runtime_folder, write_config
 
 from modelserver.embedded import ModelServer, scripted_model
@@ -109,3 +110,59 @@ def bulkhead(marked: Marked) -> Callable[..., tuple[int, str, str]]:
         return done.returncode, done.stdout, done.stderr
 
     return run
+
+
+# --- accounts: one issuer and one server for the tests of a file ---------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shared_issuer() -> Iterator[Issuer]:
+    with running_issuer() as running:
+        yield running
+
+
+@pytest.fixture
+def issuer(shared_issuer: Issuer) -> Issuer:
+    """The issuer as it was at first; what was said to it before is forgotten."""
+    shared_issuer.reset()
+    return shared_issuer
+
+
+@pytest.fixture
+def account_home(home: Path, issuer: Issuer, marked: Marked) -> Path:
+    """A home whose provider wants a login of the issuer's, for what the test starts itself."""
+    issuer_home(issuer, home, marked)
+    return home
+
+
+@pytest.fixture(scope="module")
+def shared(
+    shared_issuer: Issuer, scripted: ModelServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[RunningServer, Path]]:
+    """The same for a module, and a server there."""
+    home = tmp_path_factory.mktemp("home")
+    write_config(home, scripted.url)
+    with runtime_folder() as runtime:
+        marked = Marked(home, runtime)
+        issuer_home(shared_issuer, home, marked)
+        try:
+            with RunningServer(marked=marked, cwd=home, handler=Supplier()) as running:
+                running.initialize(experimentalApi=True)
+                yield running, home
+        finally:
+            assert not marked.end(), "processes were left"
+
+
+@pytest.fixture
+def shared_home(shared: tuple[RunningServer, Path]) -> Path:
+    return shared[1]
+
+
+@pytest.fixture
+def running(shared: tuple[RunningServer, Path], issuer: Issuer, model: ModelServer) -> RunningServer:
+    """The shared server, logged out; `since` is where its lines of this test begin."""
+    server, _ = shared
+    server.request("account/logout")
+    server.since = server.mark()
+    issuer.reset()
+    return server

@@ -269,6 +269,23 @@ def running_issuer() -> Iterator[Issuer]:
             thread.join()
 
 
+class Supplier:
+    """A client's handler that answers requests for tokens; `tokens` is what it supplies, `asked` what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Any]] = []
+        self.tokens = ""
+
+    def __call__(self, method: str, params: Any) -> dict[str, Any]:
+        self.asked.append((method, params))
+        return {"accessToken": self.tokens, "chatgptAccountId": ACCOUNT, "chatgptPlanType": "pro"}
+
+
+def store(home: Path, document: Any) -> None:
+    """Put a login there, as another program might."""
+    (home / "auth.json").write_text(json.dumps(document))
+
+
 def issuer_home(issuer: Issuer, home: Path, marked: Any) -> None:
     """Make a home's provider want a login of the issuer's."""
     marked.env.update(issuer.env)

@@ -83,6 +83,8 @@ class RunningServer(ProtocolClient):
     ) -> None:
         self._readable = threading.Event()
         self._readable.set()
+        self.since = 0
+        """Where the lines of a test begin that shares the server with others."""
         self.marked = marked
         self.cwd = cwd
         super().__init__(

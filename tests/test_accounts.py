@@ -10,55 +10,11 @@ from concurrent import futures
 from pathlib import Path
 
 import pytest
-from issuer_server import ACCOUNT, EMAIL, USER, issuer_home, jwt, running_issuer, visit
+from issuer_server import ACCOUNT, EMAIL, USER, jwt, store, visit
 from protocol_client import RpcError
-from running_server import Marked, RunningServer, runtime_folder, write_config
+from running_server import RunningServer
 
 from auth.plans import PLAN_TYPES
-
-
-@pytest.fixture(scope="module")
-def shared_issuer():
-    with running_issuer() as running:
-        yield running
-
-
-@pytest.fixture
-def issuer(shared_issuer):
-    """The issuer as it was at first; what was said to it before is forgotten."""
-    shared_issuer.reset()
-    return shared_issuer
-
-
-@pytest.fixture(scope="module")
-def shared(shared_issuer, scripted, tmp_path_factory):
-    """A home whose provider wants a login of the issuer's, and a server there with its client."""
-    home = tmp_path_factory.mktemp("home")
-    write_config(home, scripted.url)
-    with runtime_folder() as runtime:
-        marked = Marked(home, runtime)
-        issuer_home(shared_issuer, home, marked)
-        try:
-            with RunningServer(marked=marked, cwd=home, handler=Supplier()) as running:
-                running.initialize(experimentalApi=True)
-                yield running, home
-        finally:
-            assert not marked.end(), "processes were left"
-
-
-@pytest.fixture
-def running(shared, issuer):
-    """The shared server, logged out; `since` is where its lines of this test begin."""
-    server, _ = shared
-    server.request("account/logout")
-    server.since = server.mark()
-    issuer.reset()
-    return server
-
-
-@pytest.fixture
-def shared_home(shared):
-    return shared[1]
 
 
 @pytest.fixture
@@ -72,29 +28,6 @@ def configured(shared_home):
 
     yield configure
     path.write_text(original)
-
-
-@pytest.fixture
-def account_home(home, issuer, marked):
-    """The same for a server of the test's own."""
-    issuer_home(issuer, home, marked)
-    return home
-
-
-class Supplier:
-    """Answers the server's requests for tokens; `tokens` is what it supplies, `asked` what it was asked."""
-
-    def __init__(self):
-        self.asked = []
-        self.tokens = None
-
-    def __call__(self, method, params):
-        self.asked.append((method, params))
-        return {"accessToken": self.tokens, "chatgptAccountId": ACCOUNT, "chatgptPlanType": "pro"}
-
-
-def store(home, document):
-    (home / "auth.json").write_text(json.dumps(document))
 
 
 def refused(server, method, params=None):
@@ -187,7 +120,7 @@ def test_a_login_that_was_denied(running, shared_home, issuer, answer, error):
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ((503, {}), "token endpoint returned status 503 Service Unavailable: {}"),
+        ((503, {}), "token endpoint returned status 503 Service Unavailable"),
         (
             (400, {"error": "invalid_grant", "error_description": "bad code"}),
             "token endpoint returned status 400 Bad Request: bad code",
@@ -462,12 +395,12 @@ def test_limits_and_usage_that_are_not_to_be_had(running, shared_home, issuer, t
     store(shared_home, document)
     url = f"{issuer.url}/backend-api/wham/{path}"
     for answer, status in (
-        ((500, {}), "500 Internal Server Error; content-type=application/json; body={}"),
-        ((403, {"detail": "no"}), '403 Forbidden; content-type=application/json; body={"detail": "no"}'),
-        ((429, {}), "429 Too Many Requests; content-type=application/json; body={}"),
+        ((500, {}), "500 Internal Server Error"),
+        ((403, {"detail": "no"}), "403 Forbidden"),
+        ((429, {}), "429 Too Many Requests"),
         (
             (500, {"echo": document["tokens"]["access_token"]}),
-            '500 Internal Server Error; content-type=application/json; body={"echo": "<hidden>"}',
+            "500 Internal Server Error",
         ),
     ):
         issuer.failures[f"/backend-api/wham/{path}"].append(answer)

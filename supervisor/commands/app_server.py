@@ -7,6 +7,7 @@ import gc
 import importlib
 import resource
 from collections.abc import Callable
+from contextlib import suppress
 from types import ModuleType
 
 from supervisor import zygote_process
@@ -57,6 +58,7 @@ def run(options: argparse.Namespace) -> int:
         code: int = tool.run(options)
         return code
     _raise_limits()
+    _leave_memory_out_of_dumps()
     # Imports make much and drop little: collections would only look at all of it again and again.
     gc.disable()
     for name in SHARED:
@@ -71,4 +73,10 @@ def _raise_limits() -> None:
     """A worker costs a few descriptors; the soft limit of most systems is for interactive programs."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold credentials
+
+
+def _leave_memory_out_of_dumps() -> None:
+    """Credentials are in it. The limit holds for files; a program that the system pipes dumps to goes by the filter."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError), open("/proc/self/coredump_filter", "w") as kinds:
+        kinds.write("0")
