@@ -41,6 +41,11 @@ __all__ = [
 
 IPC_PATH_BYTES = 107
 """What a Unix socket's path may have."""
+LOCK = "lock"
+UNFINISHED = "."
+"""Begins the name of a directory whose server does not hold its lock yet; nobody else may try that lock."""
+MAKING_S = 60.0
+"""More than the making of a directory takes."""
 
 
 class UnsafeRuntimeDirectory(RuntimeError):
@@ -107,15 +112,18 @@ class RuntimeDirectory:
             raise UnsafeRuntimeDirectory(
                 f"{self.path} is too long for a socket; set BULKHEAD_RUNTIME_DIR to a shorter one"
             )
-        os.mkdir(self.path, mode=0o700)
-        self._lock = os.open(self.lock_path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        # Under another name until the lock is held: a server that starts now would take it for one without a server.
+        making = os.path.join(base, f"{UNFINISHED}{self.name}")
+        os.mkdir(making, mode=0o700)
+        self._lock = os.open(os.path.join(making, LOCK), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for folder in ("events", "logs", "stacks", "processes", "ephemeral"):
-            os.mkdir(os.path.join(self.path, folder), mode=0o700)
+            os.mkdir(os.path.join(making, folder), mode=0o700)
+        os.rename(making, self.path)
 
     @property
     def lock_path(self) -> str:
-        return os.path.join(self.path, "lock")
+        return os.path.join(self.path, LOCK)
 
     @property
     def hub_socket(self) -> str:
@@ -171,11 +179,8 @@ class RuntimeDirectory:
 def _lives(directory: str) -> bool:
     """Whether the server of this directory still holds its lock."""
     try:
-        fd = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(os.path.join(directory, LOCK), os.O_RDWR | os.O_CLOEXEC)
     except OSError:
-        # Being made right now, unless it is old.
-        with suppress(OSError):
-            return time.time() - os.stat(directory).st_mtime < 5
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -186,13 +191,23 @@ def _lives(directory: str) -> bool:
     return False
 
 
+def _is_old(directory: str) -> bool:
+    """Whether whoever was making it has been gone for long."""
+    with suppress(OSError):
+        return time.time() - os.stat(directory).st_mtime > MAKING_S
+    return False
+
+
 def reap() -> list[Reaped]:
     """End what servers left that are not there any more, and remove their directories; blocks."""
     base = runtime_folder()
     _own_directory(base)
     found = []
     for entry in os.scandir(base):
-        if entry.is_dir(follow_symlinks=False) and not _lives(entry.path):
+        if not entry.is_dir(follow_symlinks=False):
+            continue
+        gone = _is_old(entry.path) if entry.name.startswith(UNFINISHED) else not _lives(entry.path)
+        if gone:
             ended = identity.end_recorded(os.path.join(entry.path, "processes"))
             shutil.rmtree(entry.path, ignore_errors=True)
             found.append(Reaped(entry.name, [process.pid for process in ended]))
@@ -204,7 +219,8 @@ def running_servers() -> list[ServerRecord]:
     found: list[ServerRecord] = []
     with suppress(FileNotFoundError):
         for entry in os.scandir(runtime_folder()):
-            if not entry.is_dir(follow_symlinks=False) or not _lives(entry.path):
+            made = entry.is_dir(follow_symlinks=False) and not entry.name.startswith(UNFINISHED)
+            if not made or not _lives(entry.path):
                 continue
             with suppress(OSError, msgspec.MsgspecError):
                 with open(os.path.join(entry.path, "server.json"), "rb") as file:
