@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
 
-from config.document import Document, Layer
-from config.errors import MalformedConfigError, ModelMissingError, PermissionsNotFoundError
+from config.document import Document
+from config.errors import MalformedConfigError, ModelMissingError
 from config.features import unstable
 from config.mcp_servers import McpServer, mcp_servers_of
 from config.models import ModelInfo, Verbosity, default_model, find_model
+from config.permissions import approval_of, named_sandbox, sandbox_of, workspace_of
+from config.places import absolute, folder_of
 from config.project_docs import load_project_docs
 from config.projects import with_project_layers
 from config.providers import DEFAULT_PROVIDER, ProviderEndpoint, find_provider
 from config.settings import (
     CommandLimits,
-    SandboxWorkspaceWrite,
     Settings,
     ShellEnvironmentPolicy,
     settings_of,
@@ -26,13 +26,9 @@ from config.settings import (
 from config.skills import Skills, find_skills
 from config.trust import TrustLevel, trust_of
 from protocol.policy import (
-    PROFILE_MODES,
     ApprovalPolicy,
-    ReadOnly,
     SandboxMode,
     SandboxPolicy,
-    WorkspaceWrite,
-    policy_of_mode,
 )
 from protocol.threads import (
     ApprovalsReviewer,
@@ -43,10 +39,8 @@ from protocol.threads import (
 
 __all__ = [
     "GOAL_TOOLS",
-    "CommandSettings",
     "ThreadOverrides",
     "ThreadSettings",
-    "resolve_command",
     "resolve_mcp_servers",
     "resolve_thread",
     "reviewer_of",
@@ -155,7 +149,7 @@ def resolve_thread(
 
     :raises ConfigError: any of the errors of this package but HomeError and InvalidCursorError.
     """
-    cwd = _absolute(overrides.cwd or "", server_cwd, environ)
+    cwd = absolute(overrides.cwd or "", server_cwd, environ)
     document = with_project_layers(document.with_request(overrides.config or {}), cwd, home)
     settings = settings_of(document)
     trust = trust_of(cwd, settings.projects)
@@ -167,12 +161,12 @@ def resolve_thread(
     info = find_model(model)
     if settings.model_context_window is not None:
         info = msgspec.structs.replace(info, context_window=settings.model_context_window)
-    workspace = _workspace(document, settings.sandbox_workspace_write, cwd, environ)
+    workspace = workspace_of(document, settings.sandbox_workspace_write, cwd, environ)
     profile: PermissionProfile | None
     if overrides.permissions is not None:
-        sandbox, profile = _named(overrides.permissions, workspace)
+        sandbox, profile = named_sandbox(overrides.permissions, workspace)
     else:
-        sandbox, profile = _sandbox(overrides.sandbox or settings.sandbox_mode, workspace, trust)
+        sandbox, profile = sandbox_of(overrides.sandbox or settings.sandbox_mode, workspace, trust)
     docs = load_project_docs(
         home,
         cwd,
@@ -192,7 +186,7 @@ def resolve_thread(
         auto_compact_limit=settings.model_auto_compact_token_limit or info.compact_limit,
         service_tier=tier_of(overrides.service_tier or settings.service_tier),
         personality=overrides.personality or settings.personality,
-        approval_policy=overrides.approval_policy or _approval(settings, trust),
+        approval_policy=overrides.approval_policy or approval_of(settings, trust),
         approvals_reviewer=reviewer_of(overrides.approvals_reviewer or settings.approvals_reviewer or "user"),
         sandbox=sandbox,
         permission_profile=profile,
@@ -243,99 +237,9 @@ def resolve_mcp_servers(
     return mcp_servers_of(with_project_layers(document.with_request(overrides.config or {}), cwd, home), cwd)
 
 
-class CommandSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a command needs that belongs to no thread. cwd: absolute; need not exist."""
-
-    cwd: str
-    sandbox: SandboxPolicy
-    shell_environment: ShellEnvironmentPolicy
-
-
-def resolve_command(
-    document: Document,
-    cwd: str,
-    mode: SandboxMode | None = None,
-    *,
-    home: str,
-    server_cwd: str,
-    environ: Mapping[str, str],
-) -> CommandSettings:
-    """Settings for a command in `cwd`; `mode` is taken in place of the configured one.
-
-    :raises ConfigError: the settings are wrong.
-    """
-    cwd = _absolute(cwd, server_cwd, environ)
-    document = with_project_layers(document, cwd, home)
-    settings = settings_of(document)
-    workspace = _workspace(document, settings.sandbox_workspace_write, cwd, environ)
-    sandbox, _ = _sandbox(mode or settings.sandbox_mode, workspace, trust_of(cwd, settings.projects))
-    return CommandSettings(cwd=cwd, sandbox=sandbox, shell_environment=settings.shell_environment_policy)
-
-
-def _absolute(path: str, base: str, environ: Mapping[str, str]) -> str:
-    if path == "~" or path.startswith("~/"):
-        path = os.path.join(environ.get("HOME") or os.path.expanduser("~"), path[2:])
-    return os.path.normpath(os.path.join(base, path))
-
-
 def _first(*wishes: str | None) -> str:
     """The first that is there, be it empty; the last always is."""
     return next(wish for wish in wishes if wish is not None)
-
-
-def _approval(settings: Settings, trust: TrustLevel | None) -> ApprovalPolicy:
-    policy = settings.approval_policy
-    if policy == "on-failure":
-        return "on-request"
-    return policy or ("untrusted" if trust == "untrusted" else "on-request")
-
-
-def _sandbox(
-    mode: SandboxMode | None, workspace: WorkspaceWrite | None, trust: TrustLevel | None
-) -> tuple[SandboxPolicy, PermissionProfile | None]:
-    """The policy, and the named profile if it was not chosen by hand.
-
-    A folder the user has decided about, either way, may be written to: in a distrusted one every command is asked
-    about instead. In all others nothing is written.
-    """
-    if mode is not None:
-        return policy_of_mode(mode, workspace), None
-    if trust is None:
-        return ReadOnly(), PermissionProfile(id=":read-only")
-    return workspace or WorkspaceWrite(), None if workspace else PermissionProfile(id=":workspace")
-
-
-def _named(name: str, workspace: WorkspaceWrite | None) -> tuple[SandboxPolicy, PermissionProfile]:
-    mode = PROFILE_MODES.get(name)
-    if mode is None:
-        raise PermissionsNotFoundError(name)
-    return policy_of_mode(mode, workspace), PermissionProfile(id=name)
-
-
-def _workspace(
-    document: Document,
-    table: SandboxWorkspaceWrite | None,
-    cwd: str,
-    environ: Mapping[str, str],
-) -> WorkspaceWrite | None:
-    """`[sandbox_workspace_write]` with absolute roots: those of a file are meant from the file's folder."""
-    if table is None:
-        return None
-    layer = document.layer_of(("sandbox_workspace_write", "writable_roots"))
-    base = _folder_of(layer, cwd)
-    roots = dict.fromkeys(_absolute(root, base, environ) for root in table.writable_roots)
-    roots.pop(cwd, None)
-    return WorkspaceWrite(
-        writable_roots=tuple(roots),
-        network_access=table.network_access,
-        exclude_tmpdir_env_var=table.exclude_tmpdir_env_var,
-        exclude_slash_tmp=table.exclude_slash_tmp,
-    )
-
-
-def _folder_of(layer: Layer | None, otherwise: str) -> str:
-    """What relative paths of a layer are meant from."""
-    return otherwise if layer is None or layer.origin.file is None else os.path.dirname(layer.origin.file)
 
 
 def _base_instructions(
@@ -345,8 +249,8 @@ def _base_instructions(
         return overrides.base_instructions
     if settings.model_instructions_file is None:
         return settings.instructions
-    base = _folder_of(document.layer_of(("model_instructions_file",)), home)
-    path = _absolute(settings.model_instructions_file, base, environ)
+    base = folder_of(document.layer_of(("model_instructions_file",)), home)
+    path = absolute(settings.model_instructions_file, base, environ)
     try:
         with open(path, encoding="utf-8") as stream:
             return stream.read()

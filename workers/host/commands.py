@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from config.command_settings import resolve_command
 from config.document import Document
-from config.resolve import resolve_command
 from protocol import command_exec as wire
 from protocol.policy import SandboxMode
 from protocol.rpc import INTERNAL_ERROR, INVALID_PARAMS, RpcError
