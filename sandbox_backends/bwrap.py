@@ -23,6 +23,7 @@ from sandbox_backends.direct import shell_code
 from sandbox_backends.env import network_allowed
 from sandbox_backends.errors import LaunchError, SandboxUnavailable
 from sandbox_backends.family import Family
+from sandbox_backends.gaps import ABSTRACT_SOCKETS, COMMAND_LINES, ROOTS_BY_NAME, SOCKET_FILES
 from sandbox_backends.mounts import mounts, opened
 from sandbox_backends.plan import ExecPlan, limited
 from sandbox_backends.result import Outcome, SetupFailure
@@ -177,13 +178,13 @@ class Bwrap:
                 f"the only bubblewrap that works here, {self._found.path}, could be written by commands",
                 "install the system's bubblewrap package",
             )
-        gaps = () if "proc" in self._found.features else ("foreign-command-lines-visible",)
+        gaps = () if "proc" in self._found.features else (COMMAND_LINES,)
         if view.roots and _number(self._found.version) < BINDS_DESCRIPTORS:
-            gaps = (*gaps, "roots-mounted-by-name")
+            gaps = (*gaps, ROOTS_BY_NAME)
         if network_allowed(policy):
-            gaps = (*gaps, "unix-sockets-reachable")
+            gaps = (*gaps, SOCKET_FILES)
             if SCOPED not in self._found.features:
-                gaps = (*gaps, "abstract-sockets-reachable")
+                gaps = (*gaps, ABSTRACT_SOCKETS)
         return gaps
 
     def build(self, plan: ExecPlan) -> Launch:

@@ -27,13 +27,14 @@ from sandbox_backends.confinement import (
 from sandbox_backends.direct import shell_code
 from sandbox_backends.env import network_allowed
 from sandbox_backends.errors import LaunchError
+from sandbox_backends.gaps import METADATA, PROCESSES, RESTORED, SERVER_FILES, STRAYS
 from sandbox_backends.guard import Guard
 from sandbox_backends.plan import ExecPlan, limited
 from sandbox_backends.result import Outcome
 from sandbox_backends.terminal import job_control
 from sandbox_backends.view import SERVER, View, inside
 
-__all__ = ["GAPS", "Landlock", "remedy_for"]
+__all__ = ["Landlock", "remedy_for"]
 
 OLDEST_ABI = 6
 """Linux 6.12, the first that keeps signals and abstract sockets inside."""
@@ -54,17 +55,6 @@ _DEVICE = _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
 DEV = "/dev"
 """Nothing else in it may even be read: the other terminals of the same user are there, and for root the disks."""
-
-SERVER_FILES = "files-of-the-server-writable"
-STRAYS = "stray-processes-may-outlive-their-command"
-GAPS = {
-    "metadata-outside-roots": "mode, owner, times and attributes of the user's own files can be changed anywhere",
-    "protected-names-restored-afterwards": ".git, .codex and .agents are put right after the command, not kept from it",
-    "foreign-processes-visible": "the command lines of other processes can be read",
-    SERVER_FILES: "the home, sockets or logs of this server lie in a writable root and can be changed there",
-    STRAYS: "a process that hides from its command ends with the last command of the thread in this sandbox",
-}
-"""What a plan of this backend may name, and what it means."""
 
 _REMEDIES = (
     (("landlock_create_ruleset", 38), "this kernel has no Landlock: use Linux 6.12 or newer"),
@@ -121,12 +111,12 @@ class Landlock:
         return Capability(ok=True, reason=f"Landlock ABI {abi} and seccomp", version=str(abi))
 
     def gaps(self, policy: SandboxPolicy, view: View) -> tuple[str, ...]:
-        found = ["foreign-processes-visible", STRAYS]
+        found = [PROCESSES, STRAYS]
         if view.roots:
-            found.append("metadata-outside-roots")
+            found.append(METADATA)
         protected = {item.via for root in view.roots for item in root.protected}
         if protected - {SERVER}:
-            found.append("protected-names-restored-afterwards")
+            found.append(RESTORED)
         if SERVER in protected or any(m.server and _within_roots(m.path, view) for m in view.masked):
             found.append(SERVER_FILES)
         return tuple(found)

@@ -18,6 +18,7 @@ from typing import Annotated
 import msgspec
 
 from sandbox_backends.errors import LaunchError, SandboxUnavailable
+from sandbox_backends.gaps import MEMORY_PER_PROCESS, ROOT_PROCESSES
 
 __all__ = ["CONTROLLERS", "Cgroup", "Limits", "delegated", "gaps", "gate", "rlimits", "unusable"]
 
@@ -74,9 +75,9 @@ def gaps(limits: Limits, *, grouped: bool) -> tuple[str, ...]:
     """What of the limits is enforced more loosely than they say, one word each."""
     found: list[str] = []
     if limits.memory_bytes is not None and not grouped:
-        found.append("memory-limited-per-process")
+        found.append(MEMORY_PER_PROCESS)
     if limits.processes is not None and not grouped and os.geteuid() == 0:
-        found.append("processes-unlimited-for-root")
+        found.append(ROOT_PROCESSES)
     return tuple(found)
 
 

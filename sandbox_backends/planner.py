@@ -12,6 +12,7 @@ from protocol.policy import SandboxPolicy
 from sandbox_backends import view
 from sandbox_backends.env import marked
 from sandbox_backends.errors import CwdMissingError, EmptyCommandError, PlanError
+from sandbox_backends.gaps import NO_JOB_CONTROL
 from sandbox_backends.limits import Limits, delegated, rlimits
 from sandbox_backends.limits import gaps as loosened
 from sandbox_backends.own import Own
@@ -90,7 +91,7 @@ def plan(
         seen = view.resolve(policy, workspace or cwd, env, pins=pins, own=own)
     backend, why, gaps = registry.choose(policy, seen, sandboxed=sandboxed)
     if stdin == "pty" and not job_control():
-        gaps = (*gaps, "terminal-without-job-control")
+        gaps = (*gaps, NO_JOB_CONTROL)
     limits = limits or Limits()
     grouped = limits.processes is not None or limits.memory_bytes is not None
     cgroup = delegated()[0] if grouped else None

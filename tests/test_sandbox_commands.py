@@ -167,3 +167,20 @@ def test_a_server_without_namespaces_says_that_its_sandbox_is_weaker(marked, wor
     assert not (workspace.parent / "outside").exists()
     assert not (workspace / ".git").exists()
     assert (workspace / "inside").read_text() == "y\n"
+
+
+def test_a_plan_says_what_each_gap_means(marked, workspace):
+    run = ("sandbox", "--policy", "workspaceWrite", "--network", "1", "--cwd", workspace, "--plan")
+    lines = bulkhead(*run, "--", "true", marked=marked).stdout.splitlines()
+    found = [line.split(maxsplit=1)[1] for line in lines if line.startswith("gap ")]
+    assert found
+    assert all(line.count(": ") == 1 for line in found)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--policy", "bogus"), ("--policy", '{"type":"x"}'), ("--pin", "a")]
+)
+def test_a_wrong_option_is_named(marked, option, value):
+    done = bulkhead("sandbox", option, value, "--", "true", marked=marked)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"sandbox: {option}: ")

@@ -18,7 +18,8 @@ import msgspec
 from config.home import home_path
 from protocol.policy import DangerFullAccess, ReadOnly, SandboxPolicy, WorkspaceWrite
 from sandbox_backends.errors import SandboxError
-from sandbox_backends.landlock import GAPS, Landlock
+from sandbox_backends.gaps import GAPS
+from sandbox_backends.landlock import Landlock
 from sandbox_backends.limits import Limits
 from sandbox_backends.output import Captured
 from sandbox_backends.own import belongings
@@ -76,6 +77,8 @@ def _policy(options: argparse.Namespace) -> SandboxPolicy:
             return ReadOnly(network_access=network)
         case "workspaceWrite":
             return WorkspaceWrite(writable_roots=tuple(options.writable_root), network_access=network)
+    if not options.policy.startswith("{"):
+        raise ValueError(f"{options.policy!r} is none of {', '.join(POLICIES)}, and no JSON")
     return msgspec.json.decode(options.policy, type=SandboxPolicy)  # type: ignore[no-any-return]  # a union
 
 
@@ -115,12 +118,14 @@ def _plan(options: argparse.Namespace, policy: SandboxPolicy) -> ExecPlan:
 def run(options: argparse.Namespace) -> int:
     try:
         policy = _policy(options)
-        pins = _pins(options)
     except (msgspec.MsgspecError, ValueError) as error:
-        wrong = "--pin" if isinstance(error, ValueError) and options.pin else "--policy"
-        complain(f"{wrong}: {error}")
+        complain(f"--policy: {error}")
         return exit_codes.USAGE
-    del pins
+    try:
+        _pins(options)
+    except ValueError as error:
+        complain(f"--pin: {error}")
+        return exit_codes.USAGE
     become_subreaper()  # before anything is started, a probe included
     try:
         made = _plan(options, policy)
@@ -182,10 +187,11 @@ def _words(made: ExecPlan) -> str:
         f"policy    {msgspec.json.encode(made.policy).decode()}",
         f"backend   {made.backend}: {made.backend_reason}",
     ]
-    lines += [f"gap       {gap}: {GAPS[gap]}" if gap in GAPS else f"gap       {gap}" for gap in made.gaps]
+    lines += [f"gap       {gap}: {GAPS[gap]}" for gap in made.gaps]
     for root in made.view.roots:
         lines.append(f"writable  {root.path}")
         lines += [f"protected {item.path} ({item.kind}, {item.via})" for item in root.protected]
+    lines += [f"hidden    {mask.path}" for mask in made.view.masked]
     if made.limits.any:
         lines.append(f"limits    {msgspec.json.encode(made.limits).decode()} {made.cgroup or 'rlimits'}")
     lines.append(f"variables {' '.join(sorted(made.env))}")
