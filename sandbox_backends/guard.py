@@ -14,7 +14,8 @@ import stat
 from collections.abc import Iterator
 
 from sandbox_backends.errors import LaunchError
-from sandbox_backends.view import SERVER, Protected, View, inside
+from sandbox_backends.protection import SERVER, Protected, inside
+from sandbox_backends.view import View
 
 __all__ = ["Guard"]
 

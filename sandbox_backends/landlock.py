@@ -30,9 +30,10 @@ from sandbox_backends.errors import LaunchError
 from sandbox_backends.gaps import METADATA, PROCESSES, RESTORED, SERVER_FILES, STRAYS
 from sandbox_backends.guard import Guard
 from sandbox_backends.plan import ExecPlan, limited
+from sandbox_backends.protection import SERVER, inside
 from sandbox_backends.result import Outcome
 from sandbox_backends.terminal import job_control
-from sandbox_backends.view import SERVER, View, inside
+from sandbox_backends.view import View
 
 __all__ = ["Landlock", "remedy_for"]
 

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator, Sequence
 
 from sandbox_backends.errors import RootReplacedError
-from sandbox_backends.view import Protected, Root, View, inside
+from sandbox_backends.protection import Protected, inside
+from sandbox_backends.view import Root, View
 
 __all__ = ["mounts", "opened"]
 

@@ -16,31 +16,22 @@ import msgspec
 
 from protocol.policy import SandboxPolicy, WorkspaceWrite
 from sandbox_backends.env import network_allowed
-from sandbox_backends.errors import ProtectedSymlinkError, RootInvalidError, RootReplacedError
-from sandbox_backends.ghosts import is_ghost
+from sandbox_backends.errors import RootInvalidError, RootReplacedError
 from sandbox_backends.own import Own
+from sandbox_backends.protection import Protected, inside, kept, protected
 
 __all__ = [
-    "PROTECTED_NAMES",
-    "SERVER",
     "Mask",
     "Pin",
-    "Protected",
     "Root",
     "View",
-    "inside",
     "pin",
     "resolve",
     "verify",
     "writable",
 ]
 
-PROTECTED_NAMES = (".git", ".codex", ".agents")
-"""What makes the host run code or trust settings later: never writable by a command, existing or not."""
-SERVER = "server"
 SLASH_TMP = "/tmp"  # noqa: S108 - the policy names it
-POINTER_LIMIT = 4096
-"""Bytes read of a `.git` file or `commondir`: PATH_MAX, more is no pointer."""
 
 
 class Pin(msgspec.Struct, frozen=True):
@@ -49,15 +40,6 @@ class Pin(msgspec.Struct, frozen=True):
     path: str
     dev: int
     ino: int
-
-
-class Protected(msgspec.Struct, frozen=True):
-    """A read-only path inside a writable root. `missing` has no entry yet and must not get one."""
-
-    path: str
-    kind: Literal["dir", "file", "missing"]
-    via: str
-    """Why: the protected name, `gitdir`/`commondir` of a worktree pointer, or `server`: it belongs to the server."""
 
 
 class Root(msgspec.Struct, frozen=True):
@@ -81,11 +63,6 @@ class View(msgspec.Struct, frozen=True):
 
     roots: tuple[Root, ...] = ()
     masked: tuple[Mask, ...] = ()
-
-
-def inside(path: str, top: str) -> bool:
-    """Whether `path` is `top` or below it; both canonical."""
-    return path == top or path.startswith(top.rstrip("/") + "/")
 
 
 def writable(view: View, path: str) -> bool:
@@ -180,14 +157,14 @@ def resolve(
     names = tuple(found)
     scratch = {os.path.realpath(SLASH_TMP), os.path.realpath(env.get("TMPDIR") or SLASH_TMP)}
     scratch.discard(os.path.realpath(workspace))
-    kept = [real for path in own.kept if os.path.exists(real := os.path.realpath(path))]
+    belonging = [real for path in own.kept if os.path.exists(real := os.path.realpath(path))]
     return View(
         tuple(
             Root(
                 real,
                 now.dev,
                 now.ino,
-                (*(() if real in scratch else _protected(real, names)), *_kept(real, names, kept)),
+                (*(() if real in scratch else protected(real, names)), *kept(real, names, belonging)),
             )
             for real, now in found.items()
         ),
@@ -212,85 +189,3 @@ def verify(view: View) -> None:
 def _mask(path: str) -> Mask:
     real = os.path.realpath(path)
     return Mask(real, "dir" if os.path.isdir(real) else "file")
-
-
-def _kept(root: str, roots: tuple[str, ...], own: Iterable[str]) -> Iterable[Protected]:
-    """What belongs to the server and lies in this root, and in no deeper one."""
-    for path in own:
-        over = max((name for name in roots if inside(path, name)), key=len, default="")
-        if over == root and path not in roots:
-            yield Protected(path, "dir" if os.path.isdir(path) else "file", SERVER)
-
-
-def _protected(root: str, roots: tuple[str, ...]) -> Iterable[Protected]:
-    for name in PROTECTED_NAMES:
-        path = os.path.join(root, name)
-        if path in roots:
-            continue  # the policy names it as a writable root itself: the explicit grant wins
-        try:
-            status = os.lstat(path)
-        except FileNotFoundError:
-            # Where we cannot create a name the command cannot either.
-            if os.access(root, os.W_OK):
-                yield Protected(path, "missing", name)
-            continue
-        if stat.S_ISLNK(status.st_mode):
-            # A symlink cannot be a mount point, and its entry could be replaced: fail closed.
-            raise ProtectedSymlinkError(path, path)
-        if stat.S_ISDIR(status.st_mode):
-            yield Protected(path, "missing" if is_ghost(path, status) else "dir", name)
-            continue
-        yield Protected(path, "file", name)
-        if name == ".git":
-            yield from _worktree(path, roots)
-
-
-def _worktree(pointer: str, roots: tuple[str, ...]) -> Iterable[Protected]:
-    """What a `.git` *file* makes git read hooks and configuration from, as far as it is writable."""
-    text = _read(pointer)
-    if text is None or not text.startswith("gitdir:"):
-        return
-    gitdir = _follow(os.path.dirname(pointer), text[len("gitdir:") :].strip(), roots)
-    targets = [(gitdir, "gitdir")]
-    common = _read(os.path.join(gitdir, "commondir"))
-    if common:
-        targets.append((_follow(gitdir, common.strip(), roots), "commondir"))
-    for path, via in targets:
-        if path in roots or not any(inside(path, root) for root in roots):
-            continue
-        try:
-            status = os.lstat(path)
-        except OSError:
-            continue
-        yield Protected(path, "dir" if stat.S_ISDIR(status.st_mode) else "file", via)
-
-
-def _read(path: str) -> str | None:
-    try:
-        # O_NONBLOCK: a FIFO planted under the name must not hang us.
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return None
-        return os.read(fd, POINTER_LIMIT).decode("utf-8", "surrogateescape").split("\n", 1)[0]
-    finally:
-        os.close(fd)
-
-
-def _follow(start: str, pointer: str, roots: tuple[str, ...]) -> str:
-    """Resolve `pointer` as git will, refusing a symlink on the way that the command could turn elsewhere."""
-    here = "/" if os.path.isabs(pointer) else os.path.realpath(start)
-    for part in pointer.split("/"):
-        if part in ("", "."):
-            continue
-        if part == "..":
-            here = os.path.dirname(here)
-            continue
-        here = os.path.join(here, part)
-        if os.path.islink(here):
-            if any(inside(here, root) for root in roots):
-                raise ProtectedSymlinkError(os.path.join(start, pointer), here)
-            here = os.path.realpath(here)
-    return here

@@ -9,7 +9,8 @@ import pytest
 from protocol.policy import DangerFullAccess, ReadOnly
 from sandbox_backends.denial import detect
 from sandbox_backends.plan import ExecPlan
-from sandbox_backends.view import Protected, Root, View
+from sandbox_backends.protection import Protected
+from sandbox_backends.view import Root, View
 
 
 def judge(tmp_path, said, code=1, *, policy=None, backend="linux-bwrap"):

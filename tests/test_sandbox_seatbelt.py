@@ -16,8 +16,9 @@ from sandbox_exec import decide
 
 from protocol.policy import ReadOnly, WorkspaceWrite
 from sandbox_backends import Registry, plan, run_with_plan
+from sandbox_backends.protection import Protected
 from sandbox_backends.seatbelt import BASE, NETWORK, Seatbelt, profile
-from sandbox_backends.view import Mask, Protected, Root, View, writable
+from sandbox_backends.view import Mask, Root, View, writable
 
 ROOTED = View(
     (

@@ -14,7 +14,8 @@ from protocol.policy import ReadOnly, WorkspaceWrite
 from sandbox_backends.errors import PlanError, RootReplacedError
 from sandbox_backends.mounts import mounts
 from sandbox_backends.own import Own
-from sandbox_backends.view import Mask, Protected, Root, View, inside, pin, resolve, verify, writable
+from sandbox_backends.protection import Protected, inside
+from sandbox_backends.view import Mask, Root, View, pin, resolve, verify, writable
 
 BARE = {"exclude_slash_tmp": True, "exclude_tmpdir_env_var": True}
 
@@ -206,3 +207,21 @@ def test_whatever_lies_in_a_root_its_protected_paths_are_not_writable(
     if git == "pointer" and str(top / "ws/deep/gd") not in named:
         assert not writable(seen, str(top / "ws/deep/gd/hooks/pre-commit"))
     assert not writable(seen, str(top / "elsewhere"))
+
+
+def test_what_a_repositorys_configuration_includes_is_protected(tmp_path):
+    (tmp_path / "ws" / ".git").mkdir(parents=True)
+    (tmp_path / "ws" / "conf").mkdir()
+    for name in ("shared", "conf/other", "bystander"):
+        (tmp_path / "ws" / name).write_text("")
+    (tmp_path / "outside").write_text("")
+    (tmp_path / "ws" / ".git" / "config").write_text(
+        "[core]\n\tbare = false\n[Include]\n\tpath = ../shared\n\tpath = ../missing\n\tpath = ../../outside\n"
+        f'[includeIf "gitdir:{tmp_path}/"]\n  path = "{tmp_path}/ws/conf/other"\n[include] path = ~/.more\n'
+    )
+    policy = WorkspaceWrite(exclude_slash_tmp=True, exclude_tmpdir_env_var=True)
+    [root] = resolve(policy, str(tmp_path / "ws"), {}).roots
+    found = {item.path for item in root.protected if item.via == "include"}
+    assert found == {f"{tmp_path}/ws/shared", f"{tmp_path}/ws/conf/other"}
+    assert not writable(View((root,)), f"{tmp_path}/ws/shared")
+    assert writable(View((root,)), f"{tmp_path}/ws/bystander")

@@ -21,7 +21,7 @@ from protocol.permissions import (
     RequestPermissionProfile,
 )
 from protocol.policy import DangerFullAccess, ExternalSandbox, ReadOnly, SandboxPolicy, WorkspaceWrite
-from sandbox_backends.view import inside
+from sandbox_backends.protection import inside
 
 __all__ = ["Asked", "Confinement", "Permissions", "asked_permissions"]
 
