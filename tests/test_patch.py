@@ -524,3 +524,21 @@ def test_the_program_imports_little_and_nothing_from_a_folder_of_ours(tmp_path):
     assert {"os", "stat"} <= loaded
     dear = {"re", "typing", "collections", "dataclasses", "contextlib", "workers", "msgspec"}
     assert not {name.partition(".")[0] for name in loaded} & dear
+
+
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        ([""], "one\ntwo\n"),
+        ([" "], "one\ntwo\n"),
+        (["@@", ""], "one\ntwo\n"),
+        (["@@", "-", "+x"], "x\none\ntwo\n"),
+        (["@@ one", "-", "+x"], "one\nx\ntwo\n"),
+        (["@@", " ", "+x"], "\nx\none\ntwo\n"),
+        (["@@ one", "+x", " "], "one\nx\ntwo\n"),
+    ],
+)
+def test_a_blank_line_that_is_not_there_is_none(tmp_path, lines, text):
+    (tmp_path / "f").write_text("one\ntwo\n")
+    run(tmp_path, "*** Update File: f", *lines)
+    assert (tmp_path / "f").read_text() == text

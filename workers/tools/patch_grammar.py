@@ -217,11 +217,14 @@ class _Reader:
             move_to = self._path(head[len(MOVE) :].strip())
             self._at += 1
         hunks: list[Hunk] = []
+        first = self._at
         while self._at < self._end and not self._ends_update():
             if self._lines[self._at].strip():
                 hunks.append(self._hunk(first=not hunks))
             else:
                 self._at += 1
+        if not hunks and self._at > first:
+            hunks.append(Hunk(None, ((" ", ""),), at_end=False))  # nothing but blank lines is a kept one
         if not hunks:
             raise self._fail(f"Update file hunk for path '{path}' is empty", start)
         return UpdateFile(path, move_to, tuple(hunks))

@@ -163,10 +163,10 @@ def _place(haystack: _Haystack, hunk: Hunk, start: int, path: str) -> tuple[list
     operations: list[tuple[str, str]] = list(hunk.lines)
     wanted = [text for operation, text in operations if operation != "+"]
     places = haystack.places(wanted, start, at_end=hunk.at_end)
-    if not places and len(wanted) > 1 and not wanted[-1]:
-        # models see an empty last line behind the final line end
+    if not places and not wanted[-1]:
+        # models see an empty last line behind the final line end; nothing else wanted is found right here
         del wanted[-1]
-        places = haystack.places(wanted, start, at_end=hunk.at_end)
+        places = haystack.places(wanted, start, at_end=hunk.at_end) if wanted else [start]
         last = max(index for index, (operation, _) in enumerate(operations) if operation != "+")
         if operations[last][0] == " " and last < len(operations) - 1:
             operations[last] = ("+", "")
