@@ -13,7 +13,7 @@ import msgspec
 from auth.errors import StorageError
 from auth.record import AuthRecord, read_record, write_record
 
-__all__ = ["AUTH_FILE", "FileStorage"]
+__all__ = ["AUTH_FILE", "FileStorage", "replace_file"]
 
 AUTH_FILE = "auth.json"
 LOCK_FILE = "auth.json.lock"
@@ -58,19 +58,10 @@ class FileStorage:
 
         :raises StorageError: it cannot be written; the old file is then as it was.
         """
-        target = os.path.realpath(self.path)
         text = msgspec.json.format(write_record(record), indent=2)
-        draft = f"{target}.{secrets.token_hex(8)}.tmp"
         try:
             with self._lock():
-                try:
-                    _write(draft, text)
-                    os.replace(draft, target)
-                except BaseException:
-                    with contextlib.suppress(OSError):
-                        os.unlink(draft)
-                    raise
-                _sync_folder(os.path.dirname(target))
+                replace_file(self.path, text)
         except OSError as error:
             raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
 
@@ -96,6 +87,23 @@ class FileStorage:
             yield
         finally:
             os.close(fd)
+
+
+def replace_file(path: str, data: bytes) -> None:
+    """As a whole, readable by its owner only; survives a power loss. A link is followed.
+
+    :raises OSError: it cannot be written; the old file is then as it was.
+    """
+    target = os.path.realpath(path)
+    draft = f"{target}.{secrets.token_hex(8)}.tmp"
+    try:
+        _write(draft, data)
+        os.replace(draft, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(draft)
+        raise
+    _sync_folder(os.path.dirname(target))
 
 
 def _write(path: str, data: bytes) -> None:

@@ -14,7 +14,7 @@ from config.validation import convert, refusal
 __all__ = ["ApprovalMode", "EnvVar", "McpServer", "http_origin", "mcp_servers_of"]
 
 STARTUP_TIMEOUT_S = 30.0
-TOOL_TIMEOUT_S = 120.0
+TOOL_TIMEOUT_S = 300.0
 """Both as the peer's."""
 
 ApprovalMode = Literal["auto", "prompt", "writes", "approve"]

@@ -233,6 +233,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     openai_base_url: str | None = None
 
     mcp_optional_startup_grace_ms: Count = 1000
+    mcp_oauth_callback_port: Port | None = None
 
     bulkhead: Bulkhead = Bulkhead()
 

@@ -10,6 +10,8 @@ __all__ = [
     "OFFERED_MODELS",
     "Authorization",
     "AuthorizeCall",
+    "McpTokenAnswer",
+    "McpTokenCall",
     "OfferedCall",
     "OfferedModels",
     "OnlyLook",
@@ -46,6 +48,20 @@ class Throttled(msgspec.Struct, kw_only=True, tag="throttled"):
 
     provider: str
     wait_s: float
+
+
+class McpTokenCall(msgspec.Struct, kw_only=True, tag="mcp token"):
+    """An access token for the MCP server of this name at this address, if somebody has logged in to it."""
+
+    name: str
+    url: str
+
+
+class McpTokenAnswer(msgspec.Struct, kw_only=True):
+    token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"McpTokenAnswer({'a token' if self.token else 'none'})"
 
 
 class Authorization(msgspec.Struct, kw_only=True):

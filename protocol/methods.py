@@ -424,8 +424,9 @@ _METHODS = (
         "mcpServer/oauth/login",
         mcp.McpServerOauthLoginParams,
         mcp.McpServerOauthLoginResponse,
-        _CATALOG,
+        _FRONT,
         _NONE,
+        hazardous=True,
     ),
     # the rest
     Method("model/list", models.ModelListParams, models.ModelListResponse, _FRONT, _NONE),
@@ -475,6 +476,7 @@ _NOTIFICATIONS = (
     Notification("item/commandExecution/terminalInteraction", _n.TerminalInteraction),
     Notification("item/fileChange/patchUpdated", _n.PatchUpdated),
     Notification("item/mcpToolCall/progress", mcp.McpToolCallProgressNotification),
+    Notification("mcpServer/oauthLogin/completed", mcp.McpServerOauthLoginCompletedNotification),
     Notification("mcpServer/startupStatus/updated", mcp.McpServerStatusUpdatedNotification),
     Notification("command/exec/outputDelta", command_exec.CommandExecOutputDeltaNotification),
     Notification("fs/changed", files.FsChangedNotification),

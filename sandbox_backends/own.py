@@ -12,7 +12,8 @@ import msgspec
 
 __all__ = ["Own", "belongings"]
 
-CREDENTIALS = "auth.json"
+CREDENTIALS = ("auth.json", ".credentials.json")
+"""Of the accounts, and of MCP servers."""
 
 
 class Own(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +30,7 @@ class Own(msgspec.Struct, frozen=True, kw_only=True):
 def belongings(home: str, runtime: str = "") -> Own:
     """Those of a server with this home directory and this folder for the sockets of all servers (empty: none)."""
     return Own(
-        masked=(os.path.join(home, CREDENTIALS),),
+        masked=tuple(os.path.join(home, name) for name in CREDENTIALS),
         hidden=(runtime,) if runtime else (),
         kept=(home,),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -16,10 +17,18 @@ from auth.keeper import fingerprint
 from auth.record import AuthRecord
 from config.errors import ConfigError
 from config.providers import ModelProvider, find_provider
-from protocol.link_calls import Authorization, AuthorizeCall, StreamEnded, Throttled
+from protocol.link_calls import (
+    Authorization,
+    AuthorizeCall,
+    McpTokenAnswer,
+    McpTokenCall,
+    StreamEnded,
+    Throttled,
+)
 from supervisor.accounts import Accounts
 from supervisor.configuration import Configuration
 from supervisor.limiter import Gate, Holder, Limiter
+from supervisor.mcp_logins import McpLogins
 
 __all__ = ["Broker"]
 
@@ -30,14 +39,15 @@ DEFAULT_MAX_STREAMS = 16
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 Answer = Callable[[bytes], None]
-_decode = msgspec.json.Decoder(AuthorizeCall | StreamEnded | Throttled).decode
+_decode = msgspec.json.Decoder(AuthorizeCall | StreamEnded | Throttled | McpTokenCall).decode
 _encode = msgspec.json.Encoder().encode
 
 
 class Broker:
-    def __init__(self, configuration: Configuration, accounts: Accounts) -> None:
+    def __init__(self, configuration: Configuration, accounts: Accounts, mcp_logins: McpLogins) -> None:
         self._configuration = configuration
         self._accounts = accounts
+        self._mcp_logins = mcp_logins
         self.limiter = Limiter()
         self._tasks: dict[tuple[bytes, int], asyncio.Task[None]] = {}
         """Streams that are waited for, by worker and its number for them."""
@@ -47,6 +57,9 @@ class Broker:
         """A worker's call. `answer` is called with what comes back, at once where there is nothing to wait for."""
         try:
             call = _decode(payload)
+            if isinstance(call, McpTokenCall):
+                self._keep(self._mcp_token(call, answer))
+                return
             provider = find_provider(self._configuration.document, call.provider)
             gate = self.limiter.gate(call.provider, self._limit(call.provider, provider))
         except (ConfigError, msgspec.MsgspecError) as error:
@@ -74,6 +87,19 @@ class Broker:
             else:
                 self._others.add(task)
                 task.add_done_callback(self._others.discard)
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._others.add(task)
+        task.add_done_callback(self._others.discard)
+
+    async def _mcp_token(self, call: McpTokenCall, answer: Answer) -> None:
+        token: str | None = None
+        try:
+            token = await self._mcp_logins.access_token(call)
+        except Exception:
+            log.exception("a worker's call failed")
+        answer(_encode(McpTokenAnswer(token=token)))
 
     def forget(self, worker: bytes) -> None:
         """The worker is dead."""

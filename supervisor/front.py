@@ -35,6 +35,7 @@ from supervisor.lanes import Lanes
 from supervisor.limits import LimitWatch
 from supervisor.loaded import LoadedThread
 from supervisor.logins import Logins
+from supervisor.mcp_logins import McpLogins
 from supervisor.metrics import LoopLag, Metrics
 from supervisor.nursery import Nursery
 from supervisor.offered_models import OfferedModels
@@ -79,7 +80,8 @@ class Front:
         )
         self.nursery = Nursery(self.launcher, self.hub, settings.parked_workers)
         self.accounts = Accounts(configuration, self.tell_all)
-        self.broker = Broker(configuration, self.accounts)
+        self.mcp_logins = McpLogins(configuration, self.tell_all)
+        self.broker = Broker(configuration, self.accounts, self.mcp_logins)
         self.logins = Logins(configuration, self.accounts, self.tell_all)
         self.journal = Journal(runtime.journal)
         self.metrics = Metrics()
@@ -107,6 +109,7 @@ class Front:
                 processes=runtime.processes,
                 credit=settings.credit_bytes,
             ),
+            self.broker,
         )
         self.watchdog = Watchdog(self.supervisor, self.hub, settings, runtime.stacks)
         self.hibernation = Hibernation(self.supervisor, self.hub, settings)
@@ -164,6 +167,7 @@ class Front:
         for watch in self._watches:
             watch.close()
         await self.logins.end()
+        await self.mcp_logins.close()
         await self.supervisor.close()
         await self.accounts.close()
         self.catalog.close()

@@ -24,6 +24,7 @@ from protocol.base import Wire
 from protocol.link import Adopt, Command, Frame, Record, TornRecord, records
 from protocol.notifications import Warned
 from supervisor import refusals
+from supervisor.broker import Broker
 from supervisor.hub import Hub
 from supervisor.launcher import Exit, Handle, LaunchError
 from supervisor.nursery import Nursery
@@ -105,6 +106,13 @@ class _Host:
         self._hosts.lost(self)
 
     def on_frame(self, kind: int, number: int, payload: bytes) -> None:
+        if kind == Frame.CALL:
+            token = self.handle.token
+            hub = self._hosts.hub
+            self._hosts.broker.take(
+                token, "", payload, lambda text: hub.send(token, Frame.RETURN, number, text)
+            )
+            return
         if kind != Frame.STREAM:
             return
         if number != self._received:
@@ -172,8 +180,9 @@ class _Host:
 class Hosts:
     """`adopt` is what every host worker gets; its `credit` is the window in bytes."""
 
-    def __init__(self, hub: Hub, nursery: Nursery, adopt: Adopt) -> None:
+    def __init__(self, hub: Hub, nursery: Nursery, adopt: Adopt, broker: Broker) -> None:
         self.hub = hub
+        self.broker = broker
         self.adopt = adopt
         self._nursery = nursery
         self._hosts: dict[HostClient, _Host] = {}

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 Message = dict[str, Any]
 
@@ -234,6 +235,44 @@ class HttpTools(ThreadingHTTPServer):
         self.answers: dict[str, queue.Queue[Message]] = {}
         self.metadata: Message | None = None
         """What is said of who gives tokens."""
+        self.lifetime_s = 3600
+        self.forms: list[dict[str, str]] = []
+        """What the token endpoint was sent."""
+
+    def issue(self) -> None:
+        """Give tokens itself, from now on, and serve only who has the last one."""
+        self.token = "none yet"
+        self.metadata = {
+            "resource": self.url,
+            "authorization_servers": [self.origin],
+            "scopes_supported": ["tools"],
+        }
+
+    def authorization(self, path: str, body: bytes) -> Message | None:
+        """The authorization server: what it says to a GET without, or a POST with a body."""
+        match path:
+            case "/.well-known/oauth-authorization-server":
+                names = ("authorization", "token", "registration")
+                return {"issuer": self.origin} | {
+                    f"{name}_endpoint": f"{self.origin}/{name}" for name in names
+                }
+            case "/registration":
+                return {"client_id": "client-1", **json.loads(body)}
+            case "/token":
+                form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+                self.forms.append(form)
+                if form.get("code", "right") != "right":
+                    return None
+                self.token = f"token-{len(self.forms)}"
+                number = len(self.forms)
+                return {
+                    "access_token": self.token,
+                    "token_type": "Bearer",
+                    "expires_in": self.lifetime_s,
+                    "refresh_token": f"refresh-{number}",
+                    "scope": "tools",
+                }
+        return None
 
 
 class _Endpoint(BaseHTTPRequestHandler):
@@ -243,6 +282,10 @@ class _Endpoint(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         server = self.server
         body = self.rfile.read(int(self.headers["content-length"]))
+        if self.path != "/mcp":
+            given = server.authorization(self.path, body)
+            self._say(200 if given else 400, json.dumps(given or {"error": "invalid_grant"}).encode())
+            return
         server.headers_seen.append({name.lower(): value for name, value in self.headers.items()})
         if server.token is not None and self.headers["authorization"] != f"Bearer {server.token}":
             self._refuse(401)
@@ -291,7 +334,11 @@ class _Endpoint(BaseHTTPRequestHandler):
             send(response)
 
     def do_GET(self) -> None:
-        if self.path.startswith("/.well-known/oauth-protected-resource") and self.server.metadata is not None:
+        if self.server.metadata is not None and (given := self.server.authorization(self.path, b"")):
+            self._say(200, json.dumps(given).encode())
+        elif (
+            self.path.startswith("/.well-known/oauth-protected-resource") and self.server.metadata is not None
+        ):
             self._say(200, json.dumps(self.server.metadata).encode())
         else:
             self._say(405 if self.path == "/mcp" else 404, b"")

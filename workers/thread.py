@@ -38,6 +38,7 @@ from workers.forking import fork_session, fork_unused
 from workers.goal_turn import GoalTurn
 from workers.link import Link
 from workers.loading import begin_from_items, resume_session, start_session
+from workers.mcp.authorization import authorization_by
 from workers.mcp.elicitation import elicit
 from workers.mcp.errors import McpServerError, StartFailed
 from workers.mcp.servers import McpServers
@@ -330,7 +331,11 @@ class ThreadService:
     def _surroundings(self) -> Surroundings:
         session = self.loaded()
         return Surroundings(
-            cwd=session.settings.cwd, environ=os.environ, processes=session.processes, elicit=self._elicit
+            cwd=session.settings.cwd,
+            environ=os.environ,
+            processes=session.processes,
+            elicit=self._elicit,
+            authorize=authorization_by(self.link),
         )
 
     async def _elicit(self, server: str, params: Mapping[str, Any]) -> dict[str, Any]:

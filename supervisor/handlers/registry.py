@@ -40,6 +40,7 @@ HANDLERS: dict[str, Handler] = {
     "thread/name/set": threads.set_name,
     "model/list": models.list_,
     "config/mcpServer/reload": mcp.reload,
+    "mcpServer/oauth/login": mcp.login,
     "feedback/upload": feedback.upload,
     "feedback/save": feedback.save,
     "account/read": accounts.read,

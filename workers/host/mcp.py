@@ -14,6 +14,8 @@ from config.mcp_servers import McpServer, mcp_servers_of
 from protocol import mcp as wire
 from protocol.rpc import INTERNAL_ERROR, RpcError
 from workers.host.request import HostRequest
+from workers.link import Link
+from workers.mcp.authorization import authorization_by
 from workers.mcp.errors import McpServerError
 from workers.mcp.servers import McpServers
 from workers.mcp.surroundings import Surroundings
@@ -25,8 +27,10 @@ __all__ = ["McpInventory"]
 class McpInventory:
     """`processes`: where programs are written down."""
 
-    def __init__(self, processes: str) -> None:
-        self._surroundings = Surroundings(cwd=os.getcwd(), environ=os.environ, processes=processes)
+    def __init__(self, link: Link, processes: str) -> None:
+        self._surroundings = Surroundings(
+            cwd=os.getcwd(), environ=os.environ, processes=processes, authorize=authorization_by(link)
+        )
 
     async def list(self, request: HostRequest) -> wire.ListMcpServerStatusResponse:
         params = request.params(wire.ListMcpServerStatusParams)

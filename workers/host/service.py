@@ -45,7 +45,7 @@ class HostService:
         searches = Searches(link)
         files = Files(link)
         skills = SkillFolders(link)
-        inventory = McpInventory(adopt.processes)
+        inventory = McpInventory(link, adopt.processes)
         self._methods: dict[str, HostMethod] = {
             "command/exec": commands.run,
             "command/exec/write": commands.write,

@@ -70,6 +70,11 @@ class Connection:
         self._overdue = loop.call_later(server.startup_timeout_s, self._too_late)
 
     @property
+    def logged_in(self) -> bool:
+        """Whether it is used with the token of a login."""
+        return isinstance(self._transport, Web) and self._transport.logged_in
+
+    @property
     def connected(self) -> bool:
         """Whether it answers, as far as is known."""
         return self.state == "ready" and self._exchange is not None
@@ -241,9 +246,11 @@ class Connection:
         return self._exchange
 
     async def _renew(self) -> bool:
-        """Begin a new session if the server has forgotten the old one; whether there is one."""
+        """Begin a new session if the server has forgotten the old one, or takes its token no more; whether there is one."""
         web = self._transport
-        if self.state != "ready" or not isinstance(web, Web) or web.status != NOT_FOUND:
+        if self.state != "ready" or not isinstance(web, Web):
+            return False
+        if web.status != NOT_FOUND and not (web.status == UNAUTHORIZED and web.logged_in):
             return False
         self._renewed.clear()
         self._lost.set()

@@ -68,4 +68,6 @@ def _auth_status(connection: Connection) -> AuthStatus:
         return "unsupported"
     if server.bearer_token_env_var is not None:
         return "bearerToken"
-    return "notLoggedIn" if connection.unauthorized else "unsupported"
+    if connection.unauthorized:
+        return "notLoggedIn"
+    return "oAuth" if connection.logged_in else "unsupported"

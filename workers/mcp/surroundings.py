@@ -1,4 +1,4 @@
-"""What an MCP server finds around it: where it is started, who answers its questions."""
+"""What an MCP server finds around it: where it is started, who answers its questions, who has its tokens."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ Elicit = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 """Gets the server's name and the params of its `elicitation/create`; returns the result."""
 
 
+Authorize = Callable[[str, str], Awaitable[str | None]]
+"""Gets a server's name and its URL; returns an access token, or None if nobody has logged in to it."""
+
+
 async def declines(server: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """For servers that nobody could answer."""
     return {"action": "decline"}
@@ -24,4 +28,5 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     cwd: str
     environ: Mapping[str, str]
     processes: str = ""
+    authorize: Authorize
     elicit: Elicit = declines

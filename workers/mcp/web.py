@@ -28,6 +28,8 @@ class Web:
         self.read: Any = None
         self.write: Any = None
         self.status = 0
+        self.logged_in = False
+        """Whether it is used with the token of a login."""
         self.challenged = False
         """Whether a refusal has told where to log in."""
 
@@ -45,6 +47,11 @@ async def reached(server: McpServer, surroundings: Surroundings) -> AsyncIterato
     assert server.url is not None
     web = Web()
     headers = _headers(server, surroundings)
+    if not any(name.lower() == "authorization" for name in headers):
+        token = await surroundings.authorize(server.name, server.url)
+        if token is not None:
+            headers["authorization"] = f"Bearer {token}"
+            web.logged_in = True
     try:
         url = httpx.URL(server.url)
         secure = url.scheme == "https"

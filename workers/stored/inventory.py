@@ -1,4 +1,4 @@
-"""Lists of what the server has to offer, and of what it has not: features, profiles, modes, hooks, apps, MCP servers."""
+"""Lists of what the server has to offer, and of what it has not: features, profiles, modes, hooks, apps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TypeVar
 from config.document import Document
 from config.errors import ConfigError, InvalidCursorError
 from config.features import features
-from config.mcp_servers import mcp_servers_of
 from config.pages import page
 from config.settings import settings_of
 from protocol.base import Wire
@@ -29,9 +28,8 @@ from protocol.inventory import (
     PermissionProfileListResponse,
     PermissionProfileSummary,
 )
-from protocol.mcp import McpServerOauthLoginParams
 from protocol.policy import PROFILE_MODES
-from protocol.rpc import INTERNAL_ERROR, METHOD_UNSUPPORTED, RpcError
+from protocol.rpc import INTERNAL_ERROR, RpcError
 from workers.stored.configuration import load
 from workers.stored.request import StoredRequest
 
@@ -41,7 +39,6 @@ __all__ = [
     "list_features",
     "list_hooks",
     "list_permission_profiles",
-    "login_to_mcp_server",
 ]
 
 T = TypeVar("T")
@@ -84,21 +81,6 @@ def list_apps(request: StoredRequest) -> Wire:
     params = request.params(AppsListParams)
     _reloaded(request, request.cwd_of(params.thread_id))
     return AppsListResponse(data=[])
-
-
-def login_to_mcp_server(request: StoredRequest) -> Wire:
-    params = request.params(McpServerOauthLoginParams)
-    document = _reloaded(request, request.cwd_of(params.thread_id))
-    server = next((one for one in mcp_servers_of(document) if one.name == params.name), None)
-    if server is None:
-        raise RpcError(f"No MCP server named '{params.name}' found.")
-    if server.url is None:
-        raise RpcError("OAuth login is only supported for streamable HTTP servers.")
-    raise RpcError(
-        "mcpServer/oauth/login is not supported by this server: "
-        f"give a token of `{params.name}` in a variable that bearer_token_env_var names",
-        METHOD_UNSUPPORTED,
-    )
 
 
 def _hooks(request: StoredRequest, cwd: str) -> HooksListEntry:

@@ -53,7 +53,6 @@ METHODS: dict[str, StoredMethod] = {
     "collaborationMode/list": inventory.list_collaboration_modes,
     "hooks/list": inventory.list_hooks,
     "app/list": inventory.list_apps,
-    "mcpServer/oauth/login": inventory.login_to_mcp_server,
     "skills/list": skills.list_,
     "feedback/upload": feedback.upload,
     "feedback/save": feedback.save,
