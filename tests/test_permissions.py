@@ -275,6 +275,29 @@ def test_one_command_gets_what_it_asks_for_and_stays_in_the_sandbox(asker, model
     assert params["additionalPermissions"]["network"] is None
 
 
+def test_what_was_approved_in_the_sandbox_is_not_run_without_it_unasked(server, model, tmp_path):
+    folder, other = tmp_path / "granted", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    asked = []
+
+    def answer(_method, params):
+        asked.append(params.get("reason"))
+        return {"decision": "accept" if len(asked) == 1 else "decline"}
+
+    client = server(handler=answer)
+    thread = client.start_thread(sandbox="workspace-write", approvalPolicy="untrusted", config=FEATURES)
+    more = {
+        "sandbox_permissions": "with_additional_permissions",
+        "additional_permissions": {"file_system": {"write": [str(folder)]}},
+    }
+    name, arguments = run(f"touch {folder}/a {other}/a", **more)
+    client.turn(thread, f"!tool {name} {json.dumps(arguments)}\n!then\n!say ok")
+    assert asked == [None, "command failed; retry without sandbox?"]
+    assert (folder / "a").exists()
+    assert not list(other.iterdir())
+
+
 def test_what_is_granted_already_is_not_asked_for_again(asker, model, tmp_path):
     folder = tmp_path / "granted"
     folder.mkdir()

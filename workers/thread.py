@@ -77,8 +77,8 @@ class ThreadService:
         self.toolbox = Toolbox(self.servers)
         self._bounds = Bounds(adopt.memory_mib, adopt.turn_cpu_s)
         self.turn: TurnRun | None = None
-        self.goal_due = False
-        """Whether the thread may begin a turn for its goal when it has nothing else to do."""
+        self._goal_due = False
+        """Whether the thread begins a turn for its goal when it has nothing else to do."""
         self.skills_changed = False
         """Whether there may be other skills than those that the session knows."""
         self._end = end
@@ -229,7 +229,7 @@ class ThreadService:
         session = self.loaded()
         self.link.say(Record.STATUS, 0, msgspec.json.encode(session.status))
         self.start_servers()
-        self.goal_due = session.pursuit.recovered(session.turns[-1] if session.turns else None)
+        self._goal_due = session.pursuit.recovered(session.turns[-1] if session.turns else None)
 
     # --- for the methods ---------------------------------------------------------------------------------------
 
@@ -412,9 +412,15 @@ class ThreadService:
 
     def run(self, turn: TurnRun) -> None:
         """Start a turn that clients have been told of."""
+        self._goal_due = False
         self.turn = turn
         self._bounds.begin_turn()
         turn.start(self._turn_ended)
+
+    def pursue_goal(self) -> None:
+        """A client wants the goal pursued: when nothing else is to be done, and at once if a turn was interrupted."""
+        if self.turn is None or self.turn.ending:
+            self._goal_due = True
 
     def _turn_ended(self) -> None:
         turn, self.turn = self.turn, None
@@ -423,17 +429,23 @@ class ThreadService:
                 if turn.task.exception() is not None:
                     self._served(turn.task)
                     return
-            self.goal_due = turn.turn.status == "completed"
+            self._goal_due = self._goal_due or turn.turn.status == "completed"
             self._pursue()
 
     def _pursue(self) -> None:
         """Begin a turn for the goal, unless there is something else to do: what clients want goes first."""
         session = self.session
-        if session is None or not self.goal_due or self.turn is not None or self._stopping or self._answering:
+        if (
+            session is None
+            or not self._goal_due
+            or self.turn is not None
+            or self._stopping
+            or self._answering
+        ):
             return
         if not self._commands.empty() or (self._held and session.pursuit.wanted):
             return
-        self.goal_due = False
+        self._goal_due = False
         if not session.pursuit.wanted:
             return
         turn = GoalTurn(session, self.access, self.toolbox, self.approvals)

@@ -26,7 +26,8 @@ async def change(service: ThreadService, call: Call) -> None:
         raise rpc.RpcError(str(refusal)) from None
     call.reply(wire.ThreadGoalSetResponse(goal=goal))
     pursuit.changed()
-    service.goal_due = goal.status == "active"
+    if goal.status == "active":
+        service.pursue_goal()
 
 
 async def clear(service: ThreadService, call: Call) -> None:

@@ -99,7 +99,7 @@ async def resume(service: ThreadService, call: Call) -> None:
         session.pursuit.changed()
     else:
         session.pursuit.tell_cleared()
-    service.goal_due = True
+    service.pursue_goal()
     if fresh:
         service.start_servers()
 

@@ -6,11 +6,10 @@ import asyncio
 import os
 import time
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 
-from config.resolve import ThreadSettings
 from protocol.constraints import UnsignedSize
 from protocol.items import CommandExecutionItem
 from protocol.notifications import TerminalInteraction, Warned
@@ -24,13 +23,18 @@ from sandbox_backends.plan import Escalation, ExecPlan, Ids
 from sandbox_backends.planner import plan
 from sandbox_backends.runner import run_with_plan
 from sandbox_backends.view import Pin
-from workers.permissions import Asked, Permissions, asked_permissions
+from workers.permissions import Permissions
 from workers.tools import tool_output
 from workers.tools.command_actions import actions_of, display
 from workers.tools.command_approval import CommandApproval
 from workers.tools.edit import ApplyPatch
+from workers.tools.exec_arguments import (
+    ExecArguments,
+    exec_definition,
+    function_definition,
+    further_permissions,
+)
 from workers.tools.patch_in_script import ScriptedPatch, patch_in_script
-from workers.tools.permissions import SCHEMA as PERMISSIONS_SCHEMA
 from workers.tools.terminal import MAX_TERMINALS, OUTPUT_CAP, Terminal, Terminals, yield_output
 from workers.tools.tool import Call, ToolRefused, TurnScope, arguments_of
 from workers.tools.workspace import Workspace
@@ -40,34 +44,6 @@ __all__ = ["ExecCommand", "WriteStdin"]
 DEFAULT_STDIN_YIELD_MS = 250
 """An answer to what was typed comes soon or not at all."""
 TERMINAL_SIZE = (24, 80)
-NO_FURTHER = (
-    "additional permissions are disabled; enable `features.exec_permission_approvals` before using "
-    "`with_additional_permissions`"
-)
-FURTHER_MISSING = (
-    "missing `additional_permissions`; provide at least one of `network` or `file_system` when using "
-    "`with_additional_permissions`"
-)
-FURTHER_EMPTY = (
-    "`additional_permissions` must include at least one requested permission in `network` or `file_system`"
-)
-
-
-class ExecArguments(msgspec.Struct):
-    cmd: str
-    workdir: str | None = None
-    shell: str | None = None
-    login: bool = True
-    tty: bool = False
-    yield_time_ms: UnsignedSize | None = None
-    timeout_ms: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    max_output_tokens: int | None = None
-    sandbox_permissions: Literal["use_default", "with_additional_permissions", "require_escalated"] = (
-        "use_default"
-    )
-    additional_permissions: Asked | None = None
-    justification: str | None = None
-    prefix_rule: list[str] | None = None
 
 
 class StdinArguments(msgspec.Struct):
@@ -89,43 +65,7 @@ class ExecCommand:
 
     def definition(self, *, further: bool = False) -> Mapping[str, Any]:
         """`further`: whether the model may ask for permissions of one command."""
-        definition = _function(
-            self.name,
-            "Runs a command in a shell and returns its output, or a session id if it is still running.",
-            {
-                "cmd": ("string", "The shell command."),
-                "workdir": ("string", "Where to run it; default: the thread's working directory."),
-                "shell": ("string", "The shell to use; default: /bin/bash."),
-                "login": ("boolean", "Whether it is a login shell (default true)."),
-                "tty": ("boolean", "Whether it gets a terminal, for programs that need one."),
-                "yield_time_ms": (
-                    "number",
-                    "How long to wait for output before it goes on in the background.",
-                ),
-                "timeout_ms": ("number", "End the command after so long (exit code 124); default: never."),
-                "max_output_tokens": ("number", "Output beyond this is cut in the middle."),
-                "sandbox_permissions": (
-                    "string",
-                    'Set to "require_escalated" to ask for running outside of the sandbox.',
-                ),
-                "justification": ("string", "With require_escalated: one sentence for the user, why."),
-                "prefix_rule": (
-                    "array",
-                    "With require_escalated: a command prefix the user may allow for good.",
-                ),
-            },
-            required=["cmd"],
-        )
-        if further:
-            properties = definition["parameters"]["properties"]
-            properties["sandbox_permissions"] = {
-                "type": "string",
-                "enum": ["use_default", "with_additional_permissions", "require_escalated"],
-                "description": "with_additional_permissions: in the sandbox, with what additional_permissions says; "
-                "require_escalated: without the sandbox. The user is asked.",
-            }
-            properties["additional_permissions"] = PERMISSIONS_SCHEMA
-        return definition
+        return exec_definition(self.name, further=further)
 
     async def call(self, scope: TurnScope, call: Call) -> str:
         arguments = arguments_of(call, ExecArguments)
@@ -136,7 +76,7 @@ class ExecCommand:
         cwd = os.path.normpath(os.path.join(settings.cwd, arguments.workdir or ""))
         if (written := patch_in_script(arguments.cmd, cwd)) is not None:
             return await self._patch(scope, call, written)
-        further = _further(arguments, settings)
+        further = further_permissions(arguments, settings)
         # What was granted already need not be asked for.
         extra = further is not None and not scope.permissions.cover(further)
         escalated = arguments.sandbox_permissions == "require_escalated" or extra
@@ -169,7 +109,8 @@ class ExecCommand:
             if key not in scope.approvals.granted:
                 asked = True
                 await self._approval.ask(scope, item, decision, key, further=further if extra else None)
-        path = escalation(settings.approval_policy, approved=approved, key=key)
+        # What was approved with more permissions was not approved without a sandbox.
+        path = escalation(settings.approval_policy, approved=approved and not extra, key=key)
         run = _Run(scope, item, argv, cwd, arguments, path, further)
         if not decision.sandboxed:
             return await self._run(run, sandboxed=False, started=asked)
@@ -288,26 +229,6 @@ class _Run(msgspec.Struct):
     """The first attempt, if the sandbox stopped it and something is to be done about that."""
 
 
-def _further(arguments: ExecArguments, settings: ThreadSettings) -> Permissions | None:
-    """The permissions that the model asks for this command; None if it asks for none.
-
-    Raises:
-        ToolRefused: it may not, or it does not say which.
-    """
-    asked = arguments.additional_permissions
-    wanted = arguments.sandbox_permissions == "with_additional_permissions"
-    if arguments.sandbox_permissions == "require_escalated" or (asked is None and not wanted):
-        return None
-    if not settings.command_permissions:
-        raise ToolRefused(NO_FURTHER)
-    if asked is None:
-        raise ToolRefused(FURTHER_MISSING)
-    further = asked_permissions(asked, settings.cwd)
-    if not further:
-        raise ToolRefused(FURTHER_EMPTY)
-    return further
-
-
 class WriteStdin:
     name = "write_stdin"
 
@@ -315,7 +236,7 @@ class WriteStdin:
         self._terminals = terminals
 
     def definition(self) -> Mapping[str, Any]:
-        return _function(
+        return function_definition(
             self.name,
             "Writes to a command that is still running and returns what it printed since.",
             {
@@ -352,25 +273,3 @@ class WriteStdin:
             )
         finally:
             terminal.tell_interaction()
-
-
-def _function(
-    name: str, description: str, parameters: Mapping[str, tuple[str, str]], *, required: list[str]
-) -> Mapping[str, Any]:
-    properties: dict[str, Any] = {}
-    for key, (kind, text) in parameters.items():
-        properties[key] = {"type": kind, "description": text}
-        if kind == "array":
-            properties[key]["items"] = {"type": "string"}
-    return {
-        "type": "function",
-        "name": name,
-        "description": description,
-        "strict": False,
-        "parameters": {
-            "type": "object",
-            "properties": properties,
-            "required": required,
-            "additionalProperties": False,
-        },
-    }
