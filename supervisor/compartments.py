@@ -62,7 +62,8 @@ class Compartment:
         limits = self._limits
         if limits.memory_mib and self._event("memory.events", b"oom_kill"):
             return f"memory_mib = {limits.memory_mib}, ended by the kernel (oom_kill)"
-        if limits.processes and self._event("pids.events", b"max"):
+        # Before Linux 6.11 it counts where the fork was refused, then where the limit is.
+        if limits.processes and any(self._event(f"{at}pids.events", b"max") for at in ("", "worker/")):
             return f"processes = {limits.processes}, the kernel refused one more (pids.max)"
         return ""
 

@@ -111,6 +111,7 @@ def test_a_thread_with_limits_has_a_control_group_that_ends_with_its_worker(serv
     [
         ("memory.events", "oom_kill 1", "memory_mib = 100, ended by the kernel (oom_kill)"),
         ("pids.events", "max 2", "processes = 6, the kernel refused one more (pids.max)"),
+        ("worker/pids.events", "max 1", "processes = 6, the kernel refused one more (pids.max)"),
     ],
 )
 def test_what_the_kernel_did_in_a_group_is_the_reason(server, groups, file, line, text):
