@@ -72,6 +72,27 @@ CLIENTS = (
         packages=("codex-app-server-client==0.1.0",),
     ),
     Client(
+        name="codex-python-sdk",
+        session="codex_python_sdk_session.py",
+        packages=("codex-python-sdk==0.2.1",),
+    ),
+    Client(
+        name="codex-python-sdk-unofficial",
+        session="codex_python_sdk_unofficial_session.py",
+        packages=("codex-python-sdk-unofficial==0.128.0",),
+    ),
+    Client(
+        name="codexed",
+        session="codexed_session.py",
+        packages=("codexed==1.2.2",),
+        python=(3, 13),
+    ),
+    Client(
+        name="ai-sdk-provider-codex-cli",
+        session="ai_sdk_cli_session.mjs",
+        npm=("ai-sdk-provider-codex-cli@1.4.1", "ai@6"),
+    ),
+    Client(
         name="ai-sdk-provider-codex-app-server",
         session="ai_sdk_session.mjs",
         npm=("ai-sdk-provider-codex-app-server@1.1.7", "ai@6"),
