@@ -21,7 +21,8 @@ from network.transport import is_loopback
 
 __all__ = ["Authorizer", "discover"]
 
-CLIENT_NAME = "Codex"
+CLIENT_NAME = "Bulkhead"
+"""What a person sees on the page that asks for consent."""
 TIMEOUT_S = 20.0
 METADATA_BYTES = 1 << 20
 _RESOURCE_METADATA = re.compile(r'resource_metadata="([^"]*)"')

@@ -37,7 +37,7 @@ class Exchange:
             transport.write,
             elicitation_callback=self._elicited,
             client_info=types.Implementation(
-                name="codex-mcp-client", title="Codex", version=PROTOCOL_VERSION
+                name="codex-mcp-client", title="Bulkhead", version=PROTOCOL_VERSION
             ),
         )
         self._name = name

@@ -19,6 +19,8 @@ from workers.tools.tool import Call, TurnScope
 __all__ = ["McpCalls", "McpItem"]
 
 REFUSALS = {"decline": "user rejected MCP tool call", "cancel": "user cancelled MCP tool call"}
+PROGRESS_PAUSE_S = 0.05
+"""Between two words of progress: more than a person can read. A flood of them is not passed on."""
 Output = str | list[dict[str, Any]]
 
 
@@ -36,6 +38,9 @@ class McpItem:
         read_only: bool | None = None,
     ) -> None:
         self._scope = scope
+        self._told_at = 0.0
+        self._untold = ""
+        """The last word of progress, if it was held back."""
         self._item = McpToolCallItem(
             id=call.id,
             server=server,
@@ -61,15 +66,24 @@ class McpItem:
         self._complete(seconds)
 
     def _complete(self, seconds: float) -> None:
+        if self._untold:
+            self._tell(self._untold)
         self._item.duration_ms = int(seconds * 1000)
         self._scope.session.item_completed(self._scope.turn_id, self._item)
 
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
-        """Tell clients, unless they are behind: the next word of progress says as much."""
-        session = self._scope.session
-        if session.link.congested:
-            return
+        """Tell clients, but not too often, and not while they are behind: the next word of it says as much."""
         text = message or (f"{progress:g}" if total is None else f"{progress:g} of {total:g}")
+        now = time.monotonic()
+        if now - self._told_at < PROGRESS_PAUSE_S or self._scope.session.link.congested:
+            self._untold = text
+        else:
+            self._told_at = now
+            self._tell(text)
+
+    def _tell(self, text: str) -> None:
+        self._untold = ""
+        session = self._scope.session
         session.notify(
             "item/mcpToolCall/progress",
             McpToolCallProgressNotification(
