@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -224,3 +225,62 @@ def test_calls_of_mcp_servers_are_shown_alike_by_both(binary, marked, server, ho
         theirs = [item for item in told if item["type"] == "mcpToolCall"]
     assert [item["status"] for item in theirs] == ["completed", "completed", "failed", "failed"]
     assert mcp_items(server(), thread) == [*ours, *theirs]
+
+
+# --- what both say of a thread ----------------------------------------------------------------------------------
+
+
+def told_of(client, thread):
+    """A thread as a program shows it after a start of its own, but for what is only that program's."""
+    [listed] = [row for row in client.request("thread/list", {})["data"] if row["id"] == thread]
+    resumed = client.request("thread/resume", {"threadId": thread})
+    settings = ("model", "approvalPolicy", "sandbox", "activePermissionProfile", "cwd", "reasoningEffort")
+    turns = [
+        (turn["status"], [(item["type"], item.get("aggregatedOutput")) for item in turn["items"]])
+        for turn in resumed["thread"]["turns"]
+    ]
+    facts = {key: listed[key] for key in ("preview", "gitInfo", "path", "modelProvider")}
+    return facts | {key: resumed[key] for key in settings} | {"turns": turns}
+
+
+def live(client, **start):
+    """A thread with a long output, a failed and an interrupted turn."""
+    thread = client.request("thread/start", start)["thread"]["id"]
+    client.turn(thread, "!run seq 1 30000\n!then\n!say done")
+    client.turn(thread, "!say half\n!incomplete max_output_tokens")
+    since = client.mark()
+    started = {"threadId": thread, "input": [{"type": "text", "text": "!say begun\n!hang"}]}
+    turn = client.request("turn/start", started)["turn"]["id"]
+    client.wait_for(
+        lambda line: (
+            line.get("method") == "item/completed" and line["params"]["item"]["type"] == "agentMessage"
+        ),
+        since=since,
+    )
+    client.request("turn/interrupt", {"threadId": thread, "turnId": turn})
+    client.wait_for("turn/completed", since=since)
+    return thread
+
+
+def test_both_programs_say_the_same_of_each_others_threads(binary, marked, server, workspace):
+    for command in (["init", "-q", "-b", "main"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        who = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+        subprocess.run(["git", *who, *command], cwd=workspace, check=True)
+    env = {**marked.env, "CODEX_HOME": marked.env["BULKHEAD_HOME"]}
+
+    def codex():
+        return ProtocolClient([binary, "app-server"], cwd=workspace, env=env)
+
+    client = server()
+    ours = live(client, cwd=str(workspace), permissions=":workspace")
+    client.close()
+    with codex() as other:
+        other.initialize(experimentalApi=True)
+        theirs = live(other, cwd=str(workspace), sandbox="danger-full-access", approvalPolicy="never")
+    with codex() as other:
+        other.initialize(experimentalApi=True)
+        heard = [told_of(other, thread) for thread in (ours, theirs)]
+    client = server()
+    assert [told_of(client, thread) for thread in (ours, theirs)] == heard
+    assert heard[0]["gitInfo"]["branch"] == "main"
+    assert [status for status, _ in heard[0]["turns"]] == ["completed", "failed", "interrupted"]
