@@ -24,7 +24,8 @@ def _between(top: str, path: str) -> Iterator[str]:
 
 def _protect(item: Protected) -> tuple[str, ...]:
     if item.kind == "missing":
-        return ("--perms", "555", "--tmpfs", item.path, "--remount-ro", item.path)
+        # Not remounted read-only, which is a mount more: who chmods it writes into memory of its own.
+        return ("--perms", "555", "--tmpfs", item.path)
     return ("--ro-bind", item.path, item.path)
 
 

@@ -121,7 +121,7 @@ def test_mounts_pin_every_parent_on_the_way():
         assert f"--bind {parent} {parent}" in joined
     assert "--ro-bind /w/.git /w/.git" in joined
     assert "--ro-bind /w/a/b/gd /w/a/b/gd" in joined
-    assert "--perms 555 --tmpfs /w/x/y/z/.codex --remount-ro /w/x/y/z/.codex" in joined
+    assert "--perms 555 --tmpfs /w/x/y/z/.codex" in joined
 
 
 def test_pinning_never_opens_what_is_protected():

@@ -70,7 +70,9 @@ def test_what_takes_little_stays_where_it_is(tmp_path, monkeypatch):
 
 
 def test_a_flood_waits_and_comes_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(streams, "BURST", 2 << 20)
+    monkeypatch.setattr(streams, "READS_PER_WAKE", 1)
+    monkeypatch.setattr(streams, "BURST", streams.CHUNK)
+    monkeypatch.setattr(streams, "RATE", 400_000)
     waits = []
 
     class Watched(streams.Reader):
@@ -81,11 +83,11 @@ def test_a_flood_waits_and_comes_whole(tmp_path, monkeypatch):
     monkeypatch.setattr("sandbox_backends.command.Reader", Watched)
 
     async def main():
-        command = await run_with_plan(script("head -c 30000000 /dev/zero", tmp_path))
+        command = await run_with_plan(script("head -c 200000 /dev/zero", tmp_path))
         return await command.wait()
 
     result = asyncio.run(main())
-    assert (result.exit_code, result.output.total) == (0, 30_000_000)
+    assert (result.exit_code, result.output.total) == (0, 200_000)
     assert waits
 
 
