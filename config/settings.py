@@ -135,8 +135,8 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     max_streams: how many of a provider's model streams may be open at once; the default is 16, and no bound for
         providers on this machine. 0 is no bound.
     provider_streams: the same for single providers, by name; goes before max_streams.
-    credit_bytes: what a worker may have on the way to a client that does not read; with what is kept about it a thread
-        costs the front at most 64 KiB by default.
+    credit_bytes: what a worker may have on the way to a client that does not read; what is kept about it in the front comes
+        on top.
     unattended_approvals, unattended_after_s: what happens to a question (an approval, say) when no client has been
         attached to the thread for so long: it waits, it is declined, or its turn is interrupted.
     feedback_url: where feedback reports are sent, with POST and without credentials. None: they stay in the home.
@@ -160,7 +160,7 @@ class Bulkhead(msgspec.Struct, frozen=True, kw_only=True):
     restart_window_s: Seconds = 60.0
     restart_backoff_ms: Positive = 50
     restart_backoff_cap_ms: Positive = 5_000
-    credit_bytes: Positive = 56 * 1024
+    credit_bytes: Positive = 32 * 1024
     unattended_approvals: Literal["wait", "decline", "interrupt"] = "wait"
     unattended_after_s: Seconds = 300.0
     feedback_url: str | None = None

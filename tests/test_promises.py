@@ -298,9 +298,9 @@ def test_5_what_happens_to_other_threads_changes_nothing_for_a_quiet_one(server,
 
 READERS = 30
 WORDS_EACH = 3000
-CREDIT = 64 * 1024
-RSS_BUDGET_KIB = READERS * CREDIT * 2 // 1024 + 4096
-"""A thread's window may be in the front twice, as a frame and as lines in the outbox; 4 MiB are for what is being
+CREDIT = 32 * 1024
+RSS_BUDGET_KIB = READERS * 64 * 2 + 4096
+"""What a thread may cost (64 KiB), and the same for frames that are lines in the outbox by now; 4 MiB are for what is being
 written, for what the allocator keeps, and for the interpreter. Without bounds all that is said would be there: 20 MiB."""
 
 
