@@ -41,7 +41,10 @@ PAUSE_S = 0.15
 SETTLE_S = 120.0
 DISK = "64m"
 PACE_S = 0.03
-"""Between two words of a model: with 200 threads a load that two cores carry. Less shows an overloaded machine."""
+"""Between two words of a model."""
+REST_S = 10.0
+"""Between two turns of a thread, on the average: with 200 threads that is about what two cores carry. With 0 the machine is
+overloaded, and what is measured is how its scheduler shares it out."""
 EXPECTED = (
     "SIGKILL",
     "SIGSEGV",
@@ -65,10 +68,11 @@ def scripts(pace: float) -> tuple[tuple[str, int], ...]:
 
 class Chaos:
     def __init__(
-        self, server: StressServer, threads: list[str], *, seed: int, pace: float, disk: Path | None
+        self, server: StressServer, threads: list[str], options: argparse.Namespace, disk: Path | None
     ) -> None:
         self.server = server
-        self._scripts = scripts(pace)
+        self._rest = options.rest
+        self._scripts = scripts(options.pace)
         self.threads = threads
         self.quiet = set(threads[: max(1, int(len(threads) * QUIET_SHARE))])
         self.strikes: Counter[str] = Counter()
@@ -76,7 +80,7 @@ class Chaos:
         """When which turn's worker was killed."""
         self.silences: list[tuple[float, float]] = []
         """From when to when the client did not read."""
-        self._choose = random.Random(seed)
+        self._choose = random.Random(options.seed)
         self._disk = disk
         self.over = False
 
@@ -88,8 +92,10 @@ class Chaos:
             turn = self.server.begin(thread, text, words)
             if await turn.ended == "refused":
                 await asyncio.sleep(0.2)
-            if choose.random() < 0.2:
-                await asyncio.sleep(choose.uniform(0, 4))  # long enough to fall asleep
+            rest = choose.uniform(0, 2 * self._rest)  # at times long enough to fall asleep
+            while rest > 0 and not self.over:
+                await asyncio.sleep(min(rest, 0.5))
+                rest -= 0.5
 
     async def strike(self, seconds: float) -> None:
         kinds = [
@@ -119,6 +125,7 @@ class Chaos:
 
     async def _signal(self, number: int) -> None:
         rows = [row for row in await self._rows() if row["pid"]]
+        rows = [row for row in rows if row["turn"]] or rows
         if rows:
             row = self._choose.choice(rows)
             if number == signal.SIGKILL and row["turn"]:
@@ -192,7 +199,7 @@ async def chaos(options: argparse.Namespace, disk: Path | None) -> int:
     problems: list[str] = []
     async with StressServer(*SWITCHES, home=disk) as server:
         threads = [await server.start_thread() for _ in range(options.threads)]
-        run = Chaos(server, threads, seed=options.seed, pace=options.pace, disk=disk)
+        run = Chaos(server, threads, options, disk)
         lives = [asyncio.create_task(run.live(thread)) for thread in threads]
         try:
             await run.strike(options.seconds)
@@ -214,7 +221,9 @@ async def chaos(options: argparse.Namespace, disk: Path | None) -> int:
         problems.append(f"{len(left)} processes were left: {left[:5]}")
     if "Traceback" in errors:
         problems.append("the server wrote a traceback:\n" + errors[-2000:])
-    print(f"{options.threads} threads, {options.seconds:g} s, seed {options.seed}, pace {options.pace:g} s")
+    print(
+        f"{options.threads} threads, {options.seconds:g} s, seed {options.seed}, pace {options.pace:g} s, rest {options.rest:g} s"
+    )
     print("strikes:", ", ".join(f"{count} {kind}" for kind, count in run.strikes.most_common()))
     statuses = Counter(turn.status or "lost" for turn in turns)
     print("turns:", ", ".join(f"{count} {status}" for status, count in statuses.most_common()))
@@ -266,6 +275,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--pace", type=float, default=PACE_S, metavar="S", help=f"between two words ({PACE_S})"
+    )
+    parser.add_argument(
+        "--rest", type=float, default=REST_S, metavar="S", help=f"between two turns ({REST_S:g})"
     )
     parser.add_argument("--full-disk", action="store_true", help="fill the home's file system now and then")
     options = parser.parse_args()
