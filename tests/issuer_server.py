@@ -250,8 +250,8 @@ def running_issuer() -> Iterator[Issuer]:
             self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(data)))
-            self.end_headers()
             with contextlib.suppress(ConnectionError):
+                self.end_headers()
                 self.wfile.write(data)
 
     class Server(ThreadingHTTPServer):

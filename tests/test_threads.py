@@ -6,8 +6,24 @@ import json
 
 import pytest
 from protocol_client import RpcError
+from running_server import Marked, RunningServer, runtime_folder, write_config
 
 NOBODY = "01a20402-fda2-74a2-98ce-91922c68316b"
+
+
+@pytest.fixture(scope="module")
+def client(scripted, tmp_path_factory):
+    """One server for the tests that look at nothing but threads of their own."""
+    home, workspace = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("workspace")
+    write_config(home, scripted.url)
+    with runtime_folder() as runtime:
+        marked = Marked(home, runtime)
+        try:
+            with RunningServer(marked=marked, cwd=workspace) as running:
+                running.initialize(experimentalApi=True)
+                yield running
+        finally:
+            assert not marked.end(), "processes were left"
 
 
 def refusal(client, method, **params):
@@ -121,8 +137,7 @@ def test_a_fork_takes_overrides_and_keeps_them(server, workspace):
         assert seen["thread"]["threadSource"] == "tests"
 
 
-def test_a_fork_of_a_running_turn_has_it_interrupted(server):
-    client = server()
+def test_a_fork_of_a_running_turn_has_it_interrupted(client):
     source = client.start_thread()
     mark = client.mark()
     turn = client.begin_turn(source, "!say begun\n!hang")
@@ -163,8 +178,7 @@ def test_an_ephemeral_fork_leaves_no_file(server, home):
     talk(client, thread["id"], "three")  # it survives its worker
 
 
-def test_forks_of_what_cannot_be_forked(server):
-    client = server()
+def test_forks_of_what_cannot_be_forked(client):
     source = client.start_thread()
     assert client.request("thread/fork", {"threadId": source})["thread"]["turns"] == []
     (turn,) = talk(client, source, "one")
@@ -216,8 +230,7 @@ def test_a_revert_forgets_turns_in_a_new_file(server, model, home):
     )
 
 
-def test_a_revert_interrupts_what_runs(server):
-    client = server()
+def test_a_revert_interrupts_what_runs(client):
     thread = client.start_thread()
     talk(client, thread, "one")
     mark = client.mark()
@@ -302,8 +315,7 @@ def test_turns_and_items_come_in_pages(server, loaded):
     assert refusal(client, "thread/items/list", **there, cursor=anchor)[0] == -32602
 
 
-def test_outputs_are_fetched_when_they_are_wanted(server):
-    client = server()
+def test_outputs_are_fetched_when_they_are_wanted(client):
     thread = client.start_thread(sandbox="danger-full-access", approvalPolicy="never")
     client.turn(thread, "!run echo hello\n!then\n!say done")
     (turn,) = client.request("thread/turns/list", {"threadId": thread})["data"]
@@ -358,8 +370,7 @@ def test_resume_by_path(server):
     assert again["thread"]["id"] == thread
 
 
-def test_resume_from_items_begins_a_new_thread(server, model):
-    client = server()
+def test_resume_from_items_begins_a_new_thread(client, model):
     history = [
         {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "from before"}]},
         {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "yes"}]},
@@ -379,8 +390,7 @@ def test_resume_from_items_begins_a_new_thread(server, model):
 # --- beginnings -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_legacy_thread_is_stored_and_paged_as_one(server):
-    client = server()
+def test_a_legacy_thread_is_stored_and_paged_as_one(client):
     thread = client.request("thread/start", {"historyMode": "legacy"})["thread"]
     assert thread["historyMode"] == "legacy"
     talk(client, thread["id"], "one", "two")
@@ -466,8 +476,8 @@ def test_search_finds_what_was_said(server):
         ),
     ],
 )
-def test_lists_that_cannot_be_served(server, params, expected):
-    assert refusal(server(), "thread/list", **params) == expected
+def test_lists_that_cannot_be_served(client, params, expected):
+    assert refusal(client, "thread/list", **params) == expected
 
 
 def test_metadata_outlives_reverts_and_restarts(server):
