@@ -115,9 +115,6 @@ class ThreadSettings(msgspec.Struct, frozen=True, kw_only=True):
     command_permissions: bool
     unstable_features: tuple[str, ...]
     goal_turns: int
-    show_raw_reasoning: bool
-    hide_reasoning: bool
-    keep_history: bool
     mcp_servers: tuple[McpServer, ...] = ()
     mcp_grace_s: float = 0.0
 
@@ -209,9 +206,6 @@ def resolve_thread(
         goal_turns=settings.bulkhead.goal_turns,
         command_permissions=settings.feature("exec_permission_approvals"),
         unstable_features=unstable(settings),
-        show_raw_reasoning=settings.show_raw_agent_reasoning,
-        hide_reasoning=settings.hide_agent_reasoning,
-        keep_history=settings.history.persistence == "save-all",
         mcp_servers=mcp_servers_of(document, cwd),
         mcp_grace_s=settings.mcp_optional_startup_grace_ms / 1000,
     )

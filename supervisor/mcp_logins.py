@@ -9,12 +9,9 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import httpx
-
 from auth.errors import AuthError, LoginError
 from auth.mcp_tokens import McpToken, McpTokens
 from config.mcp_servers import McpServer, mcp_servers_of
-from network.transport import make_client
 from protocol.base import Wire
 from protocol.link_calls import McpTokenCall
 from protocol.mcp import McpServerOauthLoginCompletedNotification, McpServerOauthLoginParams
@@ -22,6 +19,8 @@ from protocol.session import PROTOCOL_VERSION
 from supervisor.configuration import Configuration
 
 if TYPE_CHECKING:
+    import httpx
+
     from auth.mcp_login import McpLogin
 
 __all__ = ["McpLogins"]
@@ -50,7 +49,9 @@ class McpLogins:
 
     def _client(self) -> httpx.AsyncClient:
         if self._http is None:
-            self._http = make_client(
+            # Only who logs in to a server needs it: a start would be 30 ms longer.
+            transport = importlib.import_module("network.transport")
+            self._http = transport.make_client(
                 user_agent=f"bulkhead-mcp-client/{PROTOCOL_VERSION}", originator="bulkhead"
             )
         return self._http

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,9 @@ from issuer_server import Issuer, Supplier, issuer_home, running_issuer
 from running_server import ROOT, Marked, RunningServer, runtime_folder, write_config
 
 from modelserver.embedded import ModelServer, scripted_model
+
+# A suite that was started in the background has SIGINT ignored, and so would have all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

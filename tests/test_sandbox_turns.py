@@ -80,3 +80,14 @@ def test_an_interrupted_patch_is_whole_all_the_same(server, workspace):
     assert client.end_of(turn)["status"] == "interrupted"
     assert len(list(workspace.glob("f*"))) == files
     assert not list(workspace.glob(".patch-*"))
+
+
+@pytest.mark.parametrize("sandbox", ["danger-full-access", "workspace-write"])
+def test_ctrl_c_on_its_terminal_ends_a_command(server, sandbox):
+    client = server()
+    thread = client.start_thread(sandbox=sandbox)
+    told = client.turn(
+        thread, '!start sleep 1000\n!then\n!stdin last "\\u0003"\n!then\n!stdin last ""\n!then\n!say done'
+    )
+    items = [line["params"]["item"] for line in told if line["method"] == "item/completed"]
+    assert [item["exitCode"] for item in items if item["type"] == "commandExecution"] == [130]

@@ -33,7 +33,8 @@ def run(token: bytes, endpoint: str, lifeline: int, stacks: str, nice: int) -> i
     os.setsid()
     os.nice(nice)
     scheduling.be_prompt()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C is the front's to handle. Not SIG_IGN: commands would inherit that, and no Ctrl-C of their own would end them.
+    signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     prctl.become_subreaper()
     prctl.set_name("bulkhead-parked")
@@ -100,7 +101,7 @@ async def _serve(token: bytes, endpoint: str, lifeline: int, loop: asyncio.Abstr
         elif kind == Frame.HOLD and isinstance(service, ThreadService):
             service.hold(held=bool(number))
         elif kind == Frame.RELOAD and isinstance(service, ThreadService):
-            service.reload_servers(payload)
+            service.mcp.reload(payload)
 
     link.on_frame = on_frame
     loop.add_reader(lifeline, lifeline_cut)

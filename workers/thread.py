@@ -7,9 +7,8 @@ the way to the clients, and the end.
 from __future__ import annotations
 
 import asyncio
-import os
 import traceback
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,13 +17,12 @@ import msgspec
 
 from config.document import Document
 from config.errors import ConfigError
-from config.resolve import ThreadOverrides, resolve_mcp_servers
+from config.resolve import ThreadOverrides
 from protocol import rpc
 from protocol import threads as wire
 from protocol.forks import ThreadForkParams
 from protocol.link import HIBERNATED, Adopt, Command, Record
 from protocol.link_calls import UnusedSource
-from protocol.mcp import McpServerStatusUpdatedNotification
 from protocol.refusal import decode_params
 from rollouts.errors import RolloutError, RolloutNotFound, WriterBusy
 from rollouts.layout import Home
@@ -38,12 +36,8 @@ from workers.forking import fork_session, fork_unused
 from workers.goal_turn import GoalTurn
 from workers.link import Link
 from workers.loading import begin_from_items, resume_session, start_session
-from workers.mcp.authorization import authorization_by
-from workers.mcp.elicitation import elicit
-from workers.mcp.errors import McpServerError, StartFailed
-from workers.mcp.servers import McpServers
-from workers.mcp.status import start_error
-from workers.mcp.surroundings import Surroundings
+from workers.mcp.errors import McpServerError
+from workers.mcp.of_thread import ThreadServers
 from workers.methods.mcp import refusal_of
 from workers.methods.registry import METHODS
 from workers.provider import ModelAccess
@@ -53,7 +47,7 @@ from workers.toolbox import Toolbox
 from workers.turn import TurnRun
 
 if TYPE_CHECKING:
-    from workers.mcp.connection import Connection
+    pass
 
 __all__ = ["ThreadService"]
 
@@ -73,8 +67,8 @@ class ThreadService:
         self.adopt = adopt
         self.link = link
         self.session: Session | None = None
-        self.servers = McpServers(self._tell_server)
-        self.toolbox = Toolbox(self.servers)
+        self.mcp = ThreadServers(self)
+        self.toolbox = Toolbox(self.mcp.servers)
         self._bounds = Bounds(adopt.memory_mib, adopt.turn_cpu_s)
         self.turn: TurnRun | None = None
         self._goal_due = False
@@ -90,7 +84,7 @@ class ThreadService:
         self._drowsy = False
         """Whether it was to sleep, and only MCP servers kept it awake."""
         self._asides: set[asyncio.Task[None]] = set()
-        self._overrides = ThreadOverrides()
+        self.overrides = ThreadOverrides()
         self._answering = True
         self._commands: asyncio.Queue[tuple[int, Command]] = asyncio.Queue()
         loop.set_exception_handler(self._unhandled)
@@ -120,7 +114,7 @@ class ThreadService:
             return
         if self.session is None or not self.toolbox.terminals.idle or not self.approvals.idle:
             return
-        if self._asides or not self.servers.idle:
+        if self._asides or not self.mcp.servers.idle:
             # The front asks again in half a minute; a server has started, or answered, long before.
             self._drowsy = True
             return
@@ -148,7 +142,7 @@ class ThreadService:
             task = self.turn.task
             self.turn.interrupt(lambda: None)
             await asyncio.wait((task,))
-        await asyncio.gather(self.toolbox.terminals.end_all(), self.servers.close())
+        await asyncio.gather(self.toolbox.terminals.end_all(), self.mcp.servers.close())
         if self.session is not None:
             await self.access.close()
             if materialize:
@@ -228,7 +222,7 @@ class ThreadService:
         # Whatever its predecessor was doing is over; the clients were told.
         session = self.loaded()
         self.link.say(Record.STATUS, 0, msgspec.json.encode(session.status))
-        self.start_servers()
+        self.mcp.start()
         self._goal_due = session.pursuit.recovered(session.turns[-1] if session.turns else None)
 
     # --- for the methods ---------------------------------------------------------------------------------------
@@ -270,7 +264,7 @@ class ThreadService:
     def _settle(
         self, session: Session, params: wire.ThreadStartParams | wire.ThreadResumeParams | ThreadForkParams
     ) -> Session:
-        self._overrides = ThreadOverrides.of(params)
+        self.overrides = ThreadOverrides.of(params)
         self.approvals = Approvals(session)
         self.access = ModelAccess(
             self.link, session.settings.provider.id, self.adopt.user_agent, self.adopt.originator
@@ -278,85 +272,12 @@ class ThreadService:
         self.session = session
         session.pursuit.held = self._held
         if self.adopt.mcp_layers != rpc.NULL:
-            self._take_servers(bytes(self.adopt.mcp_layers))
+            self.mcp.take(bytes(self.adopt.mcp_layers))
         self.learn_name(session)
         session.tell_facts()
         return session
 
-    # --- MCP servers -------------------------------------------------------------------------------------------
-
-    def start_servers(self) -> None:
-        """Start them behind what was just said; turns wait for them a little."""
-        servers = self.loaded().settings.mcp_servers
-        if servers:
-            self._keep(self.servers.start(servers, self._surroundings()))
-
-    async def require_servers(self) -> None:
-        """Start those without which the thread is not to begin, and wait for them.
-
-        Raises:
-            RpcError: one cannot start.
-        """
-        servers = self.loaded().settings.mcp_servers
-        if not any(server.required and server.enabled for server in servers):
-            return
-        try:
-            await self.servers.start(servers, self._surroundings())
-            await self.servers.require()
-        except StartFailed as error:
-            await self.servers.close()
-            raise rpc.RpcError(
-                f"error creating thread: Fatal error: Failed to initialize session: {error}",
-                rpc.INTERNAL_ERROR,
-            ) from None
-
-    def reload_servers(self, layers: bytes) -> None:
-        """Take them from a configuration that was read again."""
-        if self.session is not None and self._take_servers(layers):
-            servers = self.session.settings.mcp_servers
-            self._keep(self.servers.start(servers, self._surroundings()))
-
-    def _take_servers(self, layers: bytes) -> bool:
-        """Whether they could be taken; else the thread goes on with those it has."""
-        session = self.loaded()
-        document = msgspec.json.decode(layers, type=Document)
-        try:
-            servers = resolve_mcp_servers(document, self._overrides, session.settings.cwd, self.adopt.home)
-        except ConfigError as error:
-            print(f"MCP servers stay as they are: {error}", flush=True)
-            return False
-        session.settings = msgspec.structs.replace(session.settings, mcp_servers=servers)
-        return True
-
-    def _surroundings(self) -> Surroundings:
-        session = self.loaded()
-        return Surroundings(
-            cwd=session.settings.cwd,
-            environ=os.environ,
-            processes=session.processes,
-            elicit=self._elicit,
-            authorize=authorization_by(self.link),
-        )
-
-    async def _elicit(self, server: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        turn_id = self.turn.id if self.turn is not None else None
-        return await elicit(self.loaded(), self.approvals, turn_id, server, params)
-
-    def _tell_server(self, connection: Connection) -> None:
-        session = self.session
-        if session is not None:
-            session.notify(
-                "mcpServer/startupStatus/updated",
-                McpServerStatusUpdatedNotification(
-                    thread_id=session.id,
-                    name=connection.server.name,
-                    status=connection.state,
-                    error=start_error(connection),
-                ),
-            )
-        self._loop.call_soon(self._sleep_at_last)
-
-    def _sleep_at_last(self) -> None:
+    def sleep_at_last(self) -> None:
         if self._drowsy:
             self.sleep()
 
@@ -373,14 +294,14 @@ class ThreadService:
             except rpc.RpcError as error:
                 call.refuse(error)
 
-        self._keep(answer())
+        self.keep(answer())
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+    def keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._asides.add(task)
         task.add_done_callback(self._asides.discard)
         task.add_done_callback(self._served)
-        task.add_done_callback(lambda _: self._sleep_at_last())
+        task.add_done_callback(lambda _: self.sleep_at_last())
 
     def learn_name(self, session: Session) -> None:
         """Names and the like are kept outside of the rollouts, and anybody may have given one since."""

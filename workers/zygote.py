@@ -188,7 +188,7 @@ class Zygote:
 def serve(control: socket.socket, lifeline: int) -> None:
     """The life of a zygote: its orders are the first message on `control`, a SEQPACKET socket. Returns when that ends."""
     control.setblocking(True)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the front's to handle
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is the front's to handle; see `workers.process`
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold credentials
     prctl.set_name("bulkhead-zygote")
     prctl.become_subreaper()

@@ -21,6 +21,7 @@ SHARED = (
     "uvloop",
     "zmq",
     "config.flags",
+    "config.mcp_servers",
     "config.resolve",
     "config.warnings",
     "protocol.methods",

@@ -38,7 +38,7 @@ async def fork(service: ThreadService, call: Call) -> None:
         session = await service.fork(params, msgspec.json.decode(call.context, type=UnusedSource))
     except ConfigError as error:
         raise RpcError(f"failed to load configuration: {error}") from None
-    await service.require_servers()
+    await service.mcp.require()
     shown = not params.exclude_turns
     if shown and session.history_mode == "paginated":
         call.notice("deprecationNotice", DeprecationNotice(summary=RESUME_HYDRATION))
@@ -51,7 +51,7 @@ async def fork(service: ThreadService, call: Call) -> None:
         )
         session.notify("thread/tokenUsage/updated", usage)
     session.notify("thread/started", ThreadStarted(thread=session.thread()))
-    service.start_servers()
+    service.mcp.start()
 
 
 async def revert(service: ThreadService, call: Call) -> None:

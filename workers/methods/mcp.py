@@ -23,7 +23,7 @@ async def list_statuses(service: ThreadService, call: Call) -> None:
 
     async def work() -> None:
         params = call.params
-        rows = await service.servers.statuses(
+        rows = await service.mcp.servers.statuses(
             params.server_name, of_thread=True, full=params.detail != "toolsAndAuthOnly"
         )
         call.reply(list_page(rows, params))
@@ -46,7 +46,7 @@ async def read_resource(service: ThreadService, call: Call) -> None:
 
     async def work() -> None:
         params = call.params
-        connection = await service.servers.ready(params.server)
+        connection = await service.mcp.servers.ready(params.server)
         result = await connection.read_resource(params.uri)
         call.reply(
             wire.McpResourceReadResponse(
@@ -62,7 +62,7 @@ async def call_tool(service: ThreadService, call: Call) -> None:
 
     async def work() -> None:
         params = call.params
-        connection = await service.servers.ready(params.server)
+        connection = await service.mcp.servers.ready(params.server)
         if not connection.server.allows(params.tool):
             raise McpServerError(f"tool '{params.tool}' is disabled for MCP server '{params.server}'")
         result = await connection.call_tool(params.tool, params.arguments, meta=params.meta)

@@ -42,12 +42,12 @@ async def start(service: ThreadService, call: Call) -> None:
         session = service.begin(call.params)
     except ConfigError as error:
         raise rpc.RpcError(f"failed to load configuration: {error}") from None
-    await service.require_servers()
+    await service.mcp.require()
     call.reply(session.loaded(ThreadStartResponse))
     if (warning := unstable_features(session)) is not None:
         session.notify("warning", warning)
     session.notify("thread/started", ThreadStarted(thread=session.thread()))
-    service.start_servers()
+    service.mcp.start()
 
 
 async def resume(service: ThreadService, call: Call) -> None:
@@ -65,7 +65,7 @@ async def resume(service: ThreadService, call: Call) -> None:
     elif not session.writer.stored:
         raise rpc.RpcError(f"no rollout found for thread id {session.id}")
     if fresh:
-        await service.require_servers()
+        await service.mcp.require()
     if not params.exclude_turns and session.history_mode == "paginated":
         call.notice("deprecationNotice", DeprecationNotice(summary=RESUME_HYDRATION))
     if fresh:
@@ -101,7 +101,7 @@ async def resume(service: ThreadService, call: Call) -> None:
         session.pursuit.tell_cleared()
     service.pursue_goal()
     if fresh:
-        service.start_servers()
+        service.mcp.start()
 
 
 async def read(service: ThreadService, call: Call) -> None:

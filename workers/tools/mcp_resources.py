@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -32,7 +33,7 @@ class ReadArguments(msgspec.Struct):
     uri: str
 
 
-class _ResourceTool:
+class _ResourceTool(ABC):
     """The item around a call; `work` returns what the model gets, as JSON."""
 
     name: str
@@ -53,8 +54,8 @@ class _ResourceTool:
         item.answered({"content": [{"type": "text", "text": text}]}, time.monotonic() - began)
         return tool_output.truncated(text, tool_output.DEFAULT_MAX_TOKENS)
 
-    async def work(self, call: Call) -> dict[str, Any]:
-        raise NotImplementedError
+    @abstractmethod
+    async def work(self, call: Call) -> dict[str, Any]: ...
 
 
 class _Listing(_ResourceTool):
