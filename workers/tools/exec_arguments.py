@@ -11,7 +11,7 @@ from config.resolve import ThreadSettings
 from protocol.constraints import UnsignedSize
 from workers.permissions import Asked, Permissions, asked_permissions
 from workers.tools.permissions import SCHEMA as PERMISSIONS_SCHEMA
-from workers.tools.tool import ToolRefused
+from workers.tools.tool import ToolRefused, function
 
 __all__ = ["ExecArguments", "exec_definition", "function_definition", "further_permissions"]
 
@@ -114,15 +114,4 @@ def function_definition(
         properties[key] = {"type": kind, "description": text}
         if kind == "array":
             properties[key]["items"] = {"type": "string"}
-    return {
-        "type": "function",
-        "name": name,
-        "description": description,
-        "strict": False,
-        "parameters": {
-            "type": "object",
-            "properties": properties,
-            "required": required,
-            "additionalProperties": False,
-        },
-    }
+    return function(name, description, properties, required=required)

@@ -9,7 +9,7 @@ import msgspec
 
 from protocol.control import ThreadGoal
 from workers.goal_rules import GoalRefused
-from workers.tools.tool import Call, ToolRefused, TurnScope, arguments_of
+from workers.tools.tool import Call, ToolRefused, TurnScope, arguments_of, function
 
 __all__ = ["CreateGoal", "GetGoal", "UpdateGoal"]
 
@@ -40,10 +40,11 @@ class GetGoal:
     name = "get_goal"
 
     def definition(self) -> Mapping[str, Any]:
-        return _function(
+        return function(
             self.name,
             "Shows the goal of this thread: its objective and status, what it has cost and what is left.",
             {},
+            required=[],
         )
 
     async def call(self, scope: TurnScope, call: Call) -> str:
@@ -54,7 +55,7 @@ class CreateGoal:
     name = "create_goal"
 
     def definition(self) -> Mapping[str, Any]:
-        return _function(
+        return function(
             self.name,
             "Gives this thread a goal that is pursued over many turns, until it is reached. Only when the user (or your "
             "instructions) asks for a goal in so many words; an ordinary task is none. Fails while another goal is not "
@@ -83,7 +84,7 @@ class UpdateGoal:
     name = "update_goal"
 
     def definition(self) -> Mapping[str, Any]:
-        return _function(
+        return function(
             self.name,
             "Says how the goal of this thread has ended. complete: all that it asks for is there, and you have checked "
             "it. blocked: the same obstacle has stood in the way for at least three turns in a row, and you can do "
@@ -117,20 +118,3 @@ def _shown(goal: ThreadGoal | None) -> str:
     reported = goal.status == "complete" and (goal.token_budget is not None or goal.time_used_seconds > 0)
     answer = {"goal": shown, "remainingTokens": left, "completionBudgetReport": REPORT if reported else None}
     return msgspec.json.encode(answer).decode()
-
-
-def _function(
-    name: str, description: str, properties: Mapping[str, Any], *, required: list[str] | None = None
-) -> Mapping[str, Any]:
-    return {
-        "type": "function",
-        "name": name,
-        "description": description,
-        "strict": False,
-        "parameters": {
-            "type": "object",
-            "properties": dict(properties),
-            "required": required or [],
-            "additionalProperties": False,
-        },
-    }

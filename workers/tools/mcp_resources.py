@@ -14,7 +14,7 @@ from workers.mcp.errors import McpServerError
 from workers.mcp.servers import McpServers
 from workers.tools import tool_output
 from workers.tools.mcp_call import McpItem
-from workers.tools.tool import Call, ToolRefused, TurnScope, arguments_of
+from workers.tools.tool import Call, ToolRefused, TurnScope, arguments_of, function
 
 __all__ = ["ListMcpResources", "ListMcpTemplates", "ReadMcpResource"]
 
@@ -64,7 +64,7 @@ class _Listing(_ResourceTool):
     what: str
 
     def definition(self) -> Mapping[str, Any]:
-        return _function(
+        return function(
             self.name,
             f"Lists {self.what} of the MCP servers.",
             {
@@ -114,7 +114,7 @@ class ReadMcpResource(_ResourceTool):
     name = "read_mcp_resource"
 
     def definition(self) -> Mapping[str, Any]:
-        return _function(
+        return function(
             self.name,
             "Reads a resource of an MCP server.",
             {
@@ -137,18 +137,3 @@ class ReadMcpResource(_ResourceTool):
                 f"resources/read failed: resources/read failed for `{arguments.server}` ({arguments.uri}): {error}"
             ) from None
         return {"server": arguments.server, "uri": arguments.uri, "contents": result.get("contents", [])}
-
-
-def _function(
-    name: str, description: str, properties: Mapping[str, Any], required: tuple[str, ...] = ()
-) -> Mapping[str, Any]:
-    parameters: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
-    if required:
-        parameters["required"] = list(required)
-    return {
-        "type": "function",
-        "name": name,
-        "description": description,
-        "strict": False,
-        "parameters": parameters,
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
@@ -92,6 +92,23 @@ class Tool(Protocol):
         Raises:
             ToolRefused, TurnCancelled
         """
+
+
+def function(
+    name: str, description: str, properties: Mapping[str, Any], *, required: Sequence[str] | None = None
+) -> Mapping[str, Any]:
+    """A function as the Responses API is told of it; None: nothing is said of what is required."""
+    parameters: dict[str, Any] = {"type": "object", "properties": dict(properties)}
+    if required is not None:
+        parameters["required"] = list(required)
+    parameters["additionalProperties"] = False
+    return {
+        "type": "function",
+        "name": name,
+        "description": description,
+        "strict": False,
+        "parameters": parameters,
+    }
 
 
 def arguments_of(call: Call, kind: type[T]) -> T:
