@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from protocol_client import RpcError
-from running_server import LOOK_S, PATIENCE_S, ROOT, await_ends
+from running_server import LOOK_S, PATIENCE_S, ROOT, await_ends, state_of
 
 from supervisor import exit_codes
 from supervisor.commands.following import last_lines
@@ -25,10 +25,6 @@ WAITING = (
     "!run echo $$ > pid.txt; while [ ! -e go.txt ]; do sleep 0.05; done; echo on > on.txt\n!then\n!say done"
 )
 QUICK_HANGS = ("-c", "bulkhead.hang_silence_ms=300", "-c", "bulkhead.hang_grace_ms=300")
-
-
-def state_of(pid):
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def await_text(path, text):
@@ -336,11 +332,7 @@ def test_reap_ends_what_a_killed_server_left_and_nobody_else(server, bulkhead, m
     thread = client.start_thread()
     client.begin_turn(thread, "!run setsid sleep 1000 & echo $! > pid.txt; wait")
     await_text(workspace / "pid.txt", "\n")
-    # All that could clean up is killed with the front; only the commands are left.
-    doomed = [client.pid, client.zygote, client.worker(thread), *client.parked()]
-    for pid in doomed:
-        os.kill(pid, signal.SIGSTOP)
-    await_ends(doomed, ended=lambda: [os.kill(pid, signal.SIGKILL) for pid in doomed])
+    client.kill_all_but_commands()
     left = marked.processes()
     assert len(left) >= 1
     innocent = subprocess.Popen(["sleep", "1000"])

@@ -642,10 +642,7 @@ def test_14_the_next_server_ends_what_the_one_before_left_by_its_records(server,
     thread = client.start_thread()
     client.begin_turn(thread, "!run setsid sleep 1000 & echo $! > pid.txt; wait")
     await_file(workspace / "pid.txt")
-    doomed = [client.pid, client.zygote, client.worker(thread), *client.parked()]
-    for pid in doomed:
-        os.kill(pid, signal.SIGSTOP)
-    await_ends(doomed, ended=lambda: [os.kill(pid, signal.SIGKILL) for pid in doomed])
+    client.kill_all_but_commands()
     records = {int(file.name) for file in (Path(client.record.directory) / "processes").iterdir()}
     # Whoever left the session of what was recorded cannot be known by records.
     left = [pid for pid in marked.processes() if os.getsid(pid) in records]
