@@ -15,11 +15,16 @@ from collections.abc import Mapping
 import certifi
 import httpx
 
-__all__ = ["CONNECT_TIMEOUT_S", "NetworkSettingError", "is_loopback", "make_client"]
+__all__ = ["CONNECT_TIMEOUT_S", "MAY_REPEAT", "NetworkSettingError", "is_loopback", "make_client"]
 
 CONNECT_TIMEOUT_S = 10.0
 KEEPALIVE_S = 60.0
 """A tool often runs for longer than the 5 s that httpx keeps a connection."""
+KEPT_CONNECTIONS = 4
+MAY_REPEAT = "bulkhead.may_repeat"
+"""An extension of a request that does no harm if the server gets it twice: it is sent anew where a kept connection
+turns out to be closed. Many servers close theirs after 5 s without telling, and the last request may just be on its
+way. Not for what is single-use, as a refresh token: the server may have taken the first one after all."""
 
 _PROXY_NAMES = {"http": ("HTTP_PROXY", "ALL_PROXY"), "https": ("HTTPS_PROXY", "ALL_PROXY")}
 # Bundles that stand for all trusted certificates, in order of precedence. CODEX_CA_CERTIFICATE adds to them.
@@ -101,6 +106,8 @@ class _Router(httpx.AsyncBaseTransport):
         transport = self._transports.get((proxy, secure))
         if transport is None:
             transport = self._transports[proxy, secure] = self._made(proxy, secure=secure)
+        if request.extensions.get(MAY_REPEAT):
+            return await _on_a_live_connection(transport, request)
         return await transport.handle_async_request(request)
 
     async def aclose(self) -> None:
@@ -112,7 +119,9 @@ class _Router(httpx.AsyncBaseTransport):
             self._tls = tls_context(self._environ)
         # Without https the context is never used; an empty one costs nothing.
         verify = self._tls if secure and self._tls is not None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=4, keepalive_expiry=KEEPALIVE_S)
+        limits = httpx.Limits(
+            max_connections=None, max_keepalive_connections=KEPT_CONNECTIONS, keepalive_expiry=KEEPALIVE_S
+        )
         try:
             route = None if proxy is None else self._proxy(proxy)
             return httpx.AsyncHTTPTransport(verify=verify, trust_env=False, proxy=route, limits=limits)
@@ -124,6 +133,30 @@ class _Router(httpx.AsyncBaseTransport):
     def _proxy(self, url: str) -> httpx.Proxy:
         # httpcore refuses a context for a proxy that is spoken to in the clear.
         return httpx.Proxy(url, ssl_context=self._tls if url.startswith("https:") else None)
+
+
+class _Opened:
+    """Sees, as an extension `trace` of httpcore, whether a connection was made for the request."""
+
+    yes = False
+
+    async def __call__(self, event: str, _: Mapping[str, object]) -> None:
+        if event == "connection.connect_tcp.started":
+            self.yes = True
+
+
+async def _on_a_live_connection(
+    transport: httpx.AsyncHTTPTransport, request: httpx.Request
+) -> httpx.Response:
+    """Send `request`, and anew as long as it meets kept connections that the server has closed."""
+    for _ in range(KEPT_CONNECTIONS):
+        opened = request.extensions["trace"] = _Opened()
+        try:
+            return await transport.handle_async_request(request)
+        except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+            if opened.yes:
+                raise
+    return await transport.handle_async_request(request)
 
 
 def _bypassed(url: httpx.URL, no_proxy: str) -> bool:

@@ -269,6 +269,36 @@ def test_the_connection_is_used_again():
     assert run(main()) == (1, 3)
 
 
+@pytest.mark.parametrize("end", ["close", "reset"])
+def test_a_kept_connection_that_the_server_closes_under_a_request_costs_no_try(end):
+    async def main():
+        hello = chunked(CREATED, *message(), COMPLETED)
+        async with ScriptedServer(hello, Answer(b"", end), hello) as server:
+            async with make_client(user_agent="u", originator="o", environ={}) as client:
+                settings = {"client": client, "request_max_retries": 0, "stream_max_retries": 0}
+                _, raised = await collect(server, **settings)
+                assert raised is None
+                again, raised = await collect(server, **settings)
+            return kinds(again), raised, server.requests
+
+    found, raised, requests = run(main())
+    assert raised is None
+    assert "Retrying" not in found
+    assert [request.connection for request in requests] == [1, 1, 2]
+    assert requests[2].body == requests[1].body
+
+
+def test_a_new_connection_that_the_server_closes_is_a_failed_try():
+    async def main():
+        async with ScriptedServer(Answer(b"", "close")) as server:
+            _, raised = await collect(server, request_max_retries=0, stream_max_retries=0)
+            return raised, len(server.requests)
+
+    raised, requests = run(main())
+    assert "error sending request" in str(raised)
+    assert requests == 1
+
+
 def test_a_stream_that_does_not_end_after_completed_is_left():
     async def main():
         async with ScriptedServer(chunked(CREATED, COMPLETED, end=False)) as server:

@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol
 import httpx
 import msgspec
 
-from network.transport import CONNECT_TIMEOUT_S, NetworkSettingError
+from network.transport import CONNECT_TIMEOUT_S, MAY_REPEAT, NetworkSettingError
 from workers.models import chat_request, responses
 from workers.models.chat import ChatDecoder
 from workers.models.errors import (
@@ -208,6 +208,7 @@ class _Call:
                 timeout=httpx.Timeout(
                     self._provider.stream_idle_timeout_ms / 1000, connect=CONNECT_TIMEOUT_S
                 ),
+                extensions={MAY_REPEAT: True},
             )
             response = await self._client.send(request, stream=True)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
