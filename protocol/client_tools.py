@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from protocol.base import Params, Wire
-from protocol.items import ToolContent
+from protocol.tool_content import ToolContent
 
 __all__ = [
     "DynamicFunction",

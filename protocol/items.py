@@ -9,161 +9,35 @@ from typing import Any, Literal
 
 import msgspec
 
-from protocol.base import UNSET, Absent, Wire
+from protocol.base import Wire
+from protocol.command_actions import CommandAction
+from protocol.file_changes import FileUpdateChange
+from protocol.tool_content import ToolContent
+from protocol.user_input import UserInput
 
 __all__ = [
     "AgentMessageItem",
-    "CommandAction",
     "CommandExecutionItem",
     "ContextCompactionItem",
     "DynamicToolCallItem",
     "EnteredReviewModeItem",
     "ExitedReviewModeItem",
     "FileChangeItem",
-    "FileUpdateChange",
     "FunctionCallOutputItem",
     "HookPromptFragment",
     "HookPromptItem",
     "ImageGenerationItem",
     "ImageViewItem",
-    "InputAudioContent",
-    "InputImageContent",
-    "InputTextContent",
-    "ListFilesAction",
     "McpToolCallError",
     "McpToolCallItem",
     "McpToolCallResult",
-    "PatchChangeKind",
     "PlanItem",
-    "ReadAction",
     "ReasoningItem",
-    "SearchAction",
     "SleepItem",
-    "TextElement",
-    "TextInput",
     "ThreadItem",
-    "ToolContent",
-    "UnknownAction",
-    "UserInput",
     "UserMessageItem",
     "WebSearchItem",
 ]
-
-
-# --- what a user sends -------------------------------------------------------------------------
-
-
-class ByteRange(Wire, kw_only=True):
-    start: int
-    end: int
-
-
-class TextElement(Wire, kw_only=True):
-    """A span of the text, in UTF-8 bytes, that the client shows as a placeholder."""
-
-    byte_range: ByteRange
-    placeholder: str | None = None
-
-
-class TextInput(msgspec.Struct, tag_field="type", tag="text", kw_only=True):
-    text: str
-    # snake_case on the wire, the only field that is
-    text_elements: list[TextElement] = []
-
-
-ImageDetail = Literal["auto", "low", "high", "original"]
-
-
-class ImageInput(Wire, kw_only=True, tag_field="type", tag="image"):
-    detail: ImageDetail | None = None
-    url: str | Absent = UNSET
-    file_id: str | Absent = UNSET
-
-
-class LocalImageInput(Wire, kw_only=True, tag_field="type", tag="localImage"):
-    detail: ImageDetail | None = None
-    path: str
-
-
-class AudioInput(Wire, kw_only=True, tag_field="type", tag="audio"):
-    url: str | Absent = UNSET
-    file_id: str | Absent = UNSET
-
-
-class LocalAudioInput(Wire, kw_only=True, tag_field="type", tag="localAudio"):
-    path: str
-
-
-class SkillInput(Wire, kw_only=True, tag_field="type", tag="skill"):
-    name: str
-    path: str
-
-
-class MentionInput(Wire, kw_only=True, tag_field="type", tag="mention"):
-    name: str
-    path: str
-
-
-UserInput = (
-    TextInput | ImageInput | LocalImageInput | AudioInput | LocalAudioInput | SkillInput | MentionInput
-)
-
-
-# --- what a command is seen to do ---------------------------------------------------------------
-
-
-class ReadAction(Wire, kw_only=True, tag_field="type", tag="read"):
-    command: str
-    name: str
-    path: str
-
-
-class ListFilesAction(Wire, kw_only=True, tag_field="type", tag="listFiles"):
-    command: str
-    path: str | None = None
-
-
-class SearchAction(Wire, kw_only=True, tag_field="type", tag="search"):
-    command: str
-    query: str | None = None
-    path: str | None = None
-
-
-class UnknownAction(Wire, kw_only=True, tag_field="type", tag="unknown"):
-    command: str
-
-
-CommandAction = ReadAction | ListFilesAction | SearchAction | UnknownAction
-
-
-# --- what a patch changes -----------------------------------------------------------------------
-
-
-class AddKind(Wire, kw_only=True, tag_field="type", tag="add"):
-    pass
-
-
-class DeleteKind(Wire, kw_only=True, tag_field="type", tag="delete"):
-    pass
-
-
-class UpdateKind(msgspec.Struct, kw_only=True, tag_field="type", tag="update"):
-    # snake_case on the wire
-    move_path: str | None = None
-
-
-PatchChangeKind = AddKind | DeleteKind | UpdateKind
-
-
-class FileUpdateChange(Wire, kw_only=True):
-    """One file of a patch. `diff`: the whole text of an added or deleted file, else unified hunks."""
-
-    path: str
-    kind: PatchChangeKind
-    diff: str
-
-
-# --- items ----------------------------------------------------------------------------------------
 
 
 class _Item(Wire, kw_only=True, tag_field="type"):
@@ -289,21 +163,6 @@ class FunctionCallOutputItem(_Item, kw_only=True, tag="functionCallOutput"):
     output: Any
     started_at_ms: int | None = None
     completed_at_ms: int | None = None
-
-
-class InputTextContent(Wire, kw_only=True, tag_field="type", tag="inputText"):
-    text: str
-
-
-class InputImageContent(Wire, kw_only=True, tag_field="type", tag="inputImage"):
-    image_url: str
-
-
-class InputAudioContent(Wire, kw_only=True, tag_field="type", tag="inputAudio"):
-    audio_url: str
-
-
-ToolContent = InputTextContent | InputImageContent | InputAudioContent
 
 
 class DynamicToolCallItem(_Item, kw_only=True, tag="dynamicToolCall"):

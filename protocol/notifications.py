@@ -7,7 +7,9 @@ from typing import Any, Literal
 import msgspec
 
 from protocol.base import UNSET, Absent, Params, Wire
-from protocol.items import CommandAction, FileUpdateChange, ThreadItem
+from protocol.command_actions import CommandAction
+from protocol.file_changes import FileUpdateChange
+from protocol.items import ThreadItem
 from protocol.permissions import RequestPermissionProfile
 from protocol.threads import Thread, ThreadStatus
 from protocol.turns import Turn, TurnError

@@ -7,8 +7,9 @@ from typing import Any, Literal
 import msgspec
 
 from protocol.base import UNSET, Absent, Params, Wire
-from protocol.items import ThreadItem, UserInput
+from protocol.items import ThreadItem
 from protocol.policy import ApprovalPolicy, SandboxPolicy
+from protocol.user_input import UserInput
 
 __all__ = [
     "CodexErrorInfo",

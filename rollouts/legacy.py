@@ -16,11 +16,11 @@ from protocol.items import (
     FileChangeItem,
     ImageViewItem,
     ReasoningItem,
-    TextInput,
     ThreadItem,
     UserMessageItem,
     WebSearchItem,
 )
+from protocol.user_input import TextInput
 from rollouts.items import changes_of, command_fields, web_action_of
 from rollouts.policy import camel_keys
 from rollouts.stored_items import stored_content, stored_item

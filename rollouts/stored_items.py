@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from protocol.file_changes import FileUpdateChange
 from protocol.items import (
     AgentMessageItem,
     CommandExecutionItem,
@@ -15,7 +16,6 @@ from protocol.items import (
     EnteredReviewModeItem,
     ExitedReviewModeItem,
     FileChangeItem,
-    FileUpdateChange,
     FunctionCallOutputItem,
     HookPromptItem,
     ImageGenerationItem,
@@ -25,10 +25,10 @@ from protocol.items import (
     ReasoningItem,
     SleepItem,
     ThreadItem,
-    UserInput,
     UserMessageItem,
     WebSearchItem,
 )
+from protocol.user_input import UserInput
 from rollouts.items import ACTIONS, INPUTS, MOVED, SOURCES, WEB_ACTIONS
 from rollouts.policy import snake_keys
 from rollouts.reviews import NO_OUTPUT, review_output

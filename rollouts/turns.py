@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
-from protocol.items import ContextCompactionItem, ReasoningItem, TextInput, ThreadItem, UserMessageItem
+from protocol.items import ContextCompactionItem, ReasoningItem, ThreadItem, UserMessageItem
 from protocol.turns import Turn
+from protocol.user_input import TextInput
 from rollouts.items import item_of
 from rollouts.legacy import ITEM_EVENTS, item_of_event
 from rollouts.lines import ItemCompleted, TaskComplete, TaskStarted, TurnAborted, decode_as

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.items import CommandAction, UnknownAction
+from protocol.command_actions import CommandAction, UnknownAction
 from workers.tools.command_actions import actions_of, display
 from workers.tools.shell_words import join, split_script
 

@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import items as wire
+from protocol.command_actions import ListFilesAction, ReadAction, SearchAction, UnknownAction
+from protocol.file_changes import AddKind, DeleteKind, FileUpdateChange, UpdateKind
 from protocol.policy import DangerFullAccess, ExternalSandbox, ReadOnly, WorkspaceWrite
 from protocol.turns import TurnError
+from protocol.user_input import ByteRange, ImageInput, LocalImageInput, TextElement, TextInput
 from rollouts.items import item_of
 from rollouts.legacy import events_of, item_of_event
 from rollouts.lines import Entry, decode_line, encode_line, renumber, timestamp
@@ -26,30 +29,28 @@ from rollouts.stored_items import stored_item
 
 TIMES = {"started_at_ms": 1, "completed_at_ms": 2}
 CHANGES = [
-    wire.FileUpdateChange(path="/a", kind=wire.AddKind(), diff="x\n"),
-    wire.FileUpdateChange(path="/d", kind=wire.DeleteKind(), diff="gone\n"),
-    wire.FileUpdateChange(
-        path="/m", kind=wire.UpdateKind(move_path="/m2"), diff="@@\n-a\n+b\n\n\nMoved to: /m2"
-    ),
-    wire.FileUpdateChange(path="/u", kind=wire.UpdateKind(), diff="@@\n-a\n+b\n"),
+    FileUpdateChange(path="/a", kind=AddKind(), diff="x\n"),
+    FileUpdateChange(path="/d", kind=DeleteKind(), diff="gone\n"),
+    FileUpdateChange(path="/m", kind=UpdateKind(move_path="/m2"), diff="@@\n-a\n+b\n\n\nMoved to: /m2"),
+    FileUpdateChange(path="/u", kind=UpdateKind(), diff="@@\n-a\n+b\n"),
 ]
 ACTIONS = [
-    wire.ListFilesAction(command="ls", path=None),
-    wire.ReadAction(command="cat x", name="x", path="/x"),
-    wire.SearchAction(command="rg q", query="q", path=None),
-    wire.UnknownAction(command="z"),
+    ListFilesAction(command="ls", path=None),
+    ReadAction(command="cat x", name="x", path="/x"),
+    SearchAction(command="rg q", query="q", path=None),
+    UnknownAction(command="z"),
 ]
 ITEMS = [
     wire.UserMessageItem(
         id="u",
         client_id="c",
         content=[
-            wire.TextInput(
+            TextInput(
                 text="look",
-                text_elements=[wire.TextElement(byte_range=wire.ByteRange(start=0, end=4), placeholder="p")],
+                text_elements=[TextElement(byte_range=ByteRange(start=0, end=4), placeholder="p")],
             ),
-            wire.ImageInput(url="data:x"),
-            wire.LocalImageInput(path="/a b.png"),
+            ImageInput(url="data:x"),
+            LocalImageInput(path="/a b.png"),
         ],
         **TIMES,
     ),

@@ -13,9 +13,12 @@ import msgspec
 import pytest
 
 from protocol import items as wire
+from protocol.command_actions import ListFilesAction, ReadAction
+from protocol.file_changes import AddKind, DeleteKind, FileUpdateChange, UpdateKind
 from protocol.policy import DangerFullAccess
 from protocol.thread_list import ThreadListParams
 from protocol.turns import TurnError
+from protocol.user_input import LocalImageInput, TextInput
 from rollouts import entries
 from rollouts.catalog import Catalog
 from rollouts.errors import WriterBusy
@@ -119,18 +122,18 @@ def start_peer(binary, model, tmp_path):
 def all_kinds():
     times = {"started_at_ms": 1795364117000, "completed_at_ms": 1795364117005}
     changes = [
-        wire.FileUpdateChange(path="/a", kind=wire.AddKind(), diff="x\n"),
-        wire.FileUpdateChange(path="/d", kind=wire.DeleteKind(), diff="gone\n"),
-        wire.FileUpdateChange(
-            path="/m", kind=wire.UpdateKind(move_path="/m2"), diff="@@ -1 +1 @@\n-a\n+b\n\n\nMoved to: /m2"
+        FileUpdateChange(path="/a", kind=AddKind(), diff="x\n"),
+        FileUpdateChange(path="/d", kind=DeleteKind(), diff="gone\n"),
+        FileUpdateChange(
+            path="/m", kind=UpdateKind(move_path="/m2"), diff="@@ -1 +1 @@\n-a\n+b\n\n\nMoved to: /m2"
         ),
     ]
-    shown = [wire.ListFilesAction(command="ls"), wire.ReadAction(command="cat x", name="x", path="/x")]
+    shown = [ListFilesAction(command="ls"), ReadAction(command="cat x", name="x", path="/x")]
     return [
         wire.UserMessageItem(
             id=new_id(),
             client_id="c1",
-            content=[wire.TextInput(text="hello there"), wire.LocalImageInput(path="/a b.png")],
+            content=[TextInput(text="hello there"), LocalImageInput(path="/a b.png")],
             **times,
         ),
         wire.ReasoningItem(id="rs_1", summary=["one", "two"], content=["raw"], **times),
@@ -193,7 +196,7 @@ def write_turn(writer, items):
 
 def write_failed_turn(writer, path):
     turn_id = new_id()
-    message = wire.UserMessageItem(id=new_id(), content=[wire.TextInput(text="dies")])
+    message = wire.UserMessageItem(id=new_id(), content=[TextInput(text="dies")])
     writer.append(
         [entries.task_started(turn_id, started_at=1795364120), entries.item_completed(turn_id, message)]
     )

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.items import AgentMessageItem, TextInput, UserMessageItem
+from protocol.items import AgentMessageItem, UserMessageItem
 from protocol.policy import ReadOnly
 from protocol.turns import TurnError
+from protocol.user_input import TextInput
 from rollouts import entries, writer
 from rollouts.errors import ForeignWrite, RolloutDamaged, RolloutNotFound, ThreadArchived, WriterBusy
 from rollouts.failure import append_turn_failure

@@ -6,14 +6,7 @@ import os
 from typing import Any
 
 from config.models import ModelInfo
-from protocol.items import (
-    ImageInput,
-    LocalImageInput,
-    MentionInput,
-    SkillInput,
-    TextInput,
-    UserInput,
-)
+from protocol.user_input import ImageInput, LocalImageInput, MentionInput, SkillInput, TextInput, UserInput
 from workers.instructions import message
 from workers.tools.image import ImageError, UnreadableImage, data_url
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from protocol.items import AudioInput, UserInput, UserMessageItem
+from protocol.items import UserMessageItem
+from protocol.user_input import AudioInput, UserInput
 from rollouts.entries import TurnOrigin
 from rollouts.ids import new_id
 from workers import compaction

@@ -10,14 +10,13 @@ from protocol.items import (
     AgentMessageItem,
     EnteredReviewModeItem,
     ExitedReviewModeItem,
-    TextInput,
     ThreadItem,
-    UserInput,
     UserMessageItem,
 )
 from protocol.notifications import TurnNotice
 from protocol.threads import ActiveStatus
 from protocol.turns import Turn
+from protocol.user_input import TextInput, UserInput
 from rollouts.ids import new_id
 from rollouts.reviews import NO_OUTPUT
 from workers.approvals import Approvals

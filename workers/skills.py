@@ -8,7 +8,7 @@ import re
 from config.resolve import ThreadSettings
 from config.skill_file import Skill, SkillFileError, read_body
 from config.skills import Skills, find_skills
-from protocol.items import SkillInput, TextInput, UserInput
+from protocol.user_input import SkillInput, TextInput, UserInput
 from workers.instructions import message
 
 __all__ = ["found_again", "skill_messages"]

@@ -18,11 +18,12 @@ import uvloop
 from config.document import Document
 from network.transport import NetworkSettingError, tls_context
 from protocol import rpc, thread_list, threads
-from protocol.items import TextInput, UserMessageItem
+from protocol.items import UserMessageItem
 from protocol.link import Adopt
 from protocol.policy import DangerFullAccess
 from protocol.refusal import decode_params
 from protocol.turns import TurnStartParams
+from protocol.user_input import TextInput
 from rollouts.catalog import Catalog
 from rollouts.ids import new_id
 from sandbox_backends.planner import plan

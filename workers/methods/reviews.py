@@ -9,8 +9,9 @@ import msgspec
 
 from protocol import review as wire
 from protocol import rpc
-from protocol.items import TextInput, UserMessageItem
+from protocol.items import UserMessageItem
 from protocol.turns import Turn
+from protocol.user_input import TextInput
 from rollouts.reviews import hint_of
 from sandbox_backends.env import ShellEnvironmentPolicy, environment
 from sandbox_backends.errors import SandboxError

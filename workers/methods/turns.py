@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from protocol import rpc
-from protocol.items import ImageInput, TextInput, UserInput
 from protocol.turns import Turn, TurnError, TurnInterruptResponse, TurnStartResponse, TurnSteerResponse
+from protocol.user_input import ImageInput, TextInput, UserInput
 from rollouts.entries import TurnOrigin
 from workers.call import Call
 from workers.model_turn import ModelTurn

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from protocol.items import CommandAction, ListFilesAction, ReadAction, SearchAction, UnknownAction
+from protocol.command_actions import CommandAction, ListFilesAction, ReadAction, SearchAction, UnknownAction
 from workers.tools.known_programs import (
     AWK_VALUES,
     FD_VALUES,

@@ -14,13 +14,8 @@ from protocol.client_tools import (
     DynamicToolCallParams,
     DynamicToolCallResponse,
 )
-from protocol.items import (
-    DynamicToolCallItem,
-    InputAudioContent,
-    InputImageContent,
-    InputTextContent,
-    ToolContent,
-)
+from protocol.items import DynamicToolCallItem
+from protocol.tool_content import InputAudioContent, InputImageContent, InputTextContent, ToolContent
 from workers.approvals import Misshapen, Unanswerable
 from workers.tools.tool import Call, ToolRefused, TurnScope
 

@@ -5,7 +5,7 @@ Writing is done by `patch_main` in a process of its own, inside the sandbox.
 
 from __future__ import annotations
 
-from protocol.items import AddKind, DeleteKind, FileUpdateChange, PatchChangeKind, UpdateKind
+from protocol.file_changes import AddKind, DeleteKind, FileUpdateChange, PatchChangeKind, UpdateKind
 from workers.tools.hunks import unified
 from workers.tools.patch_apply import Change, PatchApplyError, PatchVerifyError, Verified, apply, verify
 from workers.tools.patch_grammar import Patch, PatchError, PatchSyntaxError, parse
