@@ -7,6 +7,7 @@ CODEX_REVOKE_TOKEN_URL_OVERRIDE.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import secrets
@@ -171,7 +172,7 @@ class Issuer:
             "refresh_token": refresh_token,
         }
         try:
-            response = await self._client.post(self._refresh_url, json=body, timeout=TIMEOUT_S)
+            response = await self._ask(self._refresh_url, json=body)
         except _TRANSPORT_ERRORS as error:
             raise RefreshError(f"the tokens could not be refreshed: {_reason(error)}") from None
         if _refuses(response):
@@ -185,7 +186,7 @@ class Issuer:
         """Whether the issuer knows that the token is of no use any more."""
         body = {"token": refresh_token, "token_type_hint": "refresh_token", "client_id": self.client_id}
         try:
-            response = await self._client.post(self._revoke_url, json=body, timeout=REVOKE_TIMEOUT_S)
+            response = await self._ask(self._revoke_url, REVOKE_TIMEOUT_S, json=body)
         except _TRANSPORT_ERRORS:
             return False
         return response.is_success
@@ -229,7 +230,7 @@ class Issuer:
         url = f"{self.url}/api/accounts/deviceauth/token"
         body = {"device_auth_id": code.device_auth_id, "user_code": code.user_code}
         try:
-            response = await self._client.post(url, json=body, timeout=TIMEOUT_S)
+            response = await self._ask(url, json=body)
         except _TRANSPORT_ERRORS:
             return None  # the next question may be answered
         if response.status_code in (httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND) or response.is_server_error:
@@ -243,11 +244,19 @@ class Issuer:
 
     async def _post(self, url: str, what: str, **body: Any) -> httpx.Response:
         try:
-            return await self._client.post(url, timeout=TIMEOUT_S, **body)
+            return await self._ask(url, **body)
         except httpx.RequestError:
             raise LoginError(f"{what}: error sending request for url ({url})") from None
         except (httpx.InvalidURL, NetworkSettingError) as error:
             raise LoginError(f"{what}: {_reason(error)}") from None
+
+    async def _ask(self, url: str, timeout_s: float = TIMEOUT_S, **body: Any) -> httpx.Response:
+        """The answer to a POST. What httpx calls a timeout is one for each step: a name, a connection, each read."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._client.post(url, timeout=timeout_s, **body)
+        except TimeoutError:
+            raise httpx.ReadTimeout(f"no answer within {timeout_s:g} s") from None
 
 
 def _decoded(response: httpx.Response, kind: type[T]) -> T | None:

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auth import issuer
 from auth.claims import Claims, claims_of
 from auth.credentials import Credentials, credentials_of, headers_for, uses_chatgpt
 from auth.errors import InvalidHeaderError, MissingVariableError, UnsupportedAuthModeError
 from auth.record import AuthRecord, Tokens
 from config.providers import BUILT_IN_PROVIDERS, ModelProvider
+from network.transport import make_client
 
 OPENAI = BUILT_IN_PROVIDERS["openai"]
 KEY = Credentials(mode="apikey", bearer="sk-s3cret")
@@ -164,3 +168,35 @@ def test_chatgpt_is_used_where_its_token_is_sent(provider, credentials, expected
 def test_credentials_show_no_secret():
     assert repr(CHATGPT) == "Credentials(mode='chatgpt', bearer='<hidden>', account_id='acct-1')"
     assert "s3cret" not in f"{KEY} {KEY.__rich_repr__()}"
+
+
+# --- the issuer ----------------------------------------------------------------------------------------
+
+
+def test_an_issuer_that_says_a_little_now_and_then_is_waited_for_as_long_as_any(monkeypatch):
+    monkeypatch.setattr(issuer, "REVOKE_TIMEOUT_S", 0.3)
+
+    gone = asyncio.Event()
+
+    async def drip(reader, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(50):
+                writer.write(b"still: there\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.1)
+            writer.write(b"content-length: 2\r\n\r\n{}")
+        writer.close()
+        gone.set()
+
+    async def revoke():
+        async with (
+            await asyncio.start_server(drip, "127.0.0.1", 0) as server,
+            make_client(user_agent="tests", originator="tests") as client,
+        ):
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            answered = await issuer.Issuer(client, {"CODEX_APP_SERVER_LOGIN_ISSUER": url}).revoke("token")
+            await gone.wait()
+            return answered
+
+    assert asyncio.run(revoke()) is False
