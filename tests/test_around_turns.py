@@ -335,6 +335,15 @@ def test_a_reviews_findings_are_told_and_the_model_knows_them(server, model):
     ]
 
 
+def test_a_reviewer_is_told_where_it_works_however_long_the_thread_has_known(server, model):
+    client = server()
+    thread = client.start_thread()
+    client.turn(thread, "!say hello")
+    since = client.mark()
+    told_of(client, since, review(client, thread, "!say fine")["id"])
+    assert [said.split("\n")[0] for said in texts(model)] == ["<environment_context>", "!say fine"]
+
+
 @pytest.mark.parametrize("which", ["outer", "inner"])
 def test_a_review_is_interrupted_by_either_of_its_ids(server, which):
     client = server()

@@ -22,6 +22,6 @@ class CompactTurn(UnsteerableTurn):
 
     async def work(self) -> None:
         session = self.session
-        session.remember_context()
+        session.briefing.give()
         meter = Meter(session, self.id, self.scope.diff)
         await compaction.compact(session, self._access, self.id, meter)

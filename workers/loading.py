@@ -195,7 +195,7 @@ def take_history(session: Session, history: History) -> None:
     if name is not None:
         session.created_at = int(name.created_at)
     session.updated_at = int(os.stat(session.writer.path).st_mtime)
-    session.remember_telling()
+    session.briefing.all_told()
 
 
 def take_settings_and_history(

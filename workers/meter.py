@@ -6,12 +6,13 @@ from typing import Any
 
 import msgspec
 
-from protocol.notifications import RateLimitsUpdated, TokenUsage, TokenUsageUpdated, TurnDiffUpdated
+from protocol.notifications import RateLimitsUpdated, TokenUsage, TurnDiffUpdated
 from rollouts.entries import token_count
 from rollouts.lines import TokenInfo
 from rollouts.lines import TokenUsage as StoredUsage
 from workers.models import events
 from workers.session import Session
+from workers.thread_view import tell_usage
 from workers.tools.turn_diff import TurnDiff
 
 __all__ = ["Meter", "wire_usage"]
@@ -102,11 +103,7 @@ class Meter:
         self._say_limits()
 
     def _tell_tokens(self) -> None:
-        session = self._session
-        usage = TokenUsageUpdated(
-            thread_id=session.id, turn_id=self._turn_id, token_usage=session.usage_notice()
-        )
-        session.notify("thread/tokenUsage/updated", usage)
+        tell_usage(self._session, self._turn_id)
 
     def _say_limits(self) -> None:
         self._session.notify(

@@ -71,7 +71,7 @@ class ModelTurn(TurnRun):
 
     async def work(self) -> None:
         await self._make_room()
-        self.session.remember_context()
+        self.session.briefing.give()
         self.take_first_input()
         if self.toolbox.servers:
             await self.toolbox.servers.settle(self.session.settings.mcp_grace_s)
@@ -141,7 +141,7 @@ class ShellTurn(ModelTurn):
         self._timeout_ms = timeout_ms
 
     async def work(self) -> None:
-        self.session.remember_context()
+        self.session.briefing.give()
         self.shell.start(self._command, self._timeout_ms)
         await self.shell.finish()
         if self._steered:

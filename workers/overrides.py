@@ -15,6 +15,7 @@ from protocol.rpc import RpcError
 from protocol.threads import Environment, PermissionProfile
 from protocol.turns import TurnOverrides
 from workers.session import Session
+from workers.thread_view import mode_of
 
 __all__ = ["override", "tell_settings", "thread_settings"]
 
@@ -77,8 +78,8 @@ def _sandbox(params: TurnOverrides) -> dict[str, Any]:
 def thread_settings(session: Session) -> ThreadSettings:
     settings = session.settings
     cwd = settings.cwd
-    mode = session.collaboration_mode
-    mode.settings.developer_instructions = session.mode_text or None
+    mode = mode_of(session)
+    mode.settings.developer_instructions = session.briefing.mode_text or None
     return ThreadSettings(
         disabled_plugin_ids=session.disabled_plugins,
         cwd=cwd,

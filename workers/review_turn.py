@@ -89,7 +89,7 @@ class ReviewTurn(UnsteerableTurn):
 
     async def work(self) -> None:
         reviewer = self._reviewer
-        reviewer.remember_context()
+        reviewer.briefing.give()
         content: list[UserInput] = [TextInput(text=self._prompt)]
         reviewer.remember(message("user", self._prompt))
         asked = UserMessageItem(id=new_id(), content=content)
@@ -116,7 +116,7 @@ class ReviewTurn(UnsteerableTurn):
         self._tell(ExitedReviewModeItem(id=new_id(), review=review or NO_OUTPUT))
         said = review or CAME_TO_NOTHING
         identity = f"msg_{new_id()}"
-        self.session.remember_context()
+        self.session.briefing.give()
         self.session.remember(
             message("user", RESULT.format(review) if review else NO_RESULT),
             {

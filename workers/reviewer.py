@@ -10,6 +10,7 @@ import msgspec
 from protocol.base import Wire
 from protocol.items import AgentMessageItem, ThreadItem
 from rollouts.reviews import review_output, review_text
+from workers.briefing import Briefing
 from workers.session import Session
 
 __all__ = ["REVIEWER", "Reviewer", "findings_text"]
@@ -52,6 +53,7 @@ class Reviewer(Session):
             tools=tuple(name for name in settings.tools if name not in WITHOUT),
         )
         reviewer.history = []
+        reviewer.briefing = Briefing(reviewer)
         reviewer.turns = []
         reviewer.plan_mode = False
         reviewer.mode_instructions = None

@@ -19,14 +19,12 @@ from protocol.notifications import (
     ItemCompleted,
     ItemStarted,
     ThreadStatusChanged,
-    ThreadTokenUsage,
     TokenUsage,
 )
 from protocol.receipts import ThreadReadState, ThreadReadStateChanged
 from protocol.rpc import notification_line
-from protocol.session import PROTOCOL_VERSION
 from protocol.threads import HistoryMode
-from protocol.turns import CollaborationMode, ModeSettings, Turn
+from protocol.turns import Turn
 from rollouts.entries import ItemEntry, response_item, turn_settings
 from rollouts.git_facts import git_facts
 from rollouts.heads import wire_git
@@ -40,18 +38,12 @@ from rollouts.receipts import Receipts
 from rollouts.turns import preview_of
 from rollouts.writer import RolloutWriter
 from sandbox_backends.own import belongings
+from workers.briefing import Briefing
 from workers.goal import Pursuit
 from workers.instructions import (
-    NO_SKILLS,
-    PERSONALITIES,
     base_instructions,
-    context_messages,
-    environment_context,
-    message,
-    offered_skills,
 )
 from workers.link import Link
-from workers.proposed_plan import PLAN_MODE, PLAN_MODE_OVER
 
 __all__ = ["NO_RATE_LIMITS", "Session", "now_ms"]
 
@@ -118,11 +110,9 @@ class Session:
         self.disabled_plugins: list[str] = []
         self.dynamic_tools: Sequence[DynamicTool] = ()
         """Tools that the client runs."""
-        self._told_mode = ""
-        self._told_personality: str | None = None
         self.status: wire.ThreadStatus = wire.IdleStatus()
-        self._told_context = ""
-        self._told_skills = ""
+        self.briefing = Briefing(self)
+        """What the model has been told of where it works."""
         self.recorded_model: str | None = None
 
     # --- speaking ---------------------------------------------------------------------------------------------
@@ -216,8 +206,7 @@ class Session:
     def replace_history(self, items: list[bytes]) -> None:
         """After a compaction, which told the context anew."""
         self.history = items
-        self._told_context = environment_context(self.settings)
-        self._told_skills = offered_skills(self.settings)
+        self.briefing.surroundings_told()
 
     def accept_turn(self, key: int, turn_id: str, started_at_ms: int, reply: bytes) -> None:
         """Answer a turn/start; from here on the front ends the turn if we cannot."""
@@ -226,33 +215,6 @@ class Session:
     def say_last(self, method: str, params: Wire) -> None:
         """The last word of a turn."""
         self.link.say(Record.ENDED, 0, notification_line(method, params))
-
-    def remember_telling(self) -> None:
-        """A stored history has told the model its surroundings already."""
-        self._told_mode = self.mode_text
-        self._told_personality = self.settings.personality
-        if self.history:
-            self._told_context = environment_context(self.settings)
-            self._told_skills = offered_skills(self.settings)
-
-    def remember_context(self) -> None:
-        """Tell the model its surroundings: all at the beginning, what changed later."""
-        context, skills = environment_context(self.settings), offered_skills(self.settings)
-        if not self._told_context:
-            self.remember(*context_messages(self.settings))
-        else:
-            if skills != self._told_skills:
-                self.remember(message("developer", skills or NO_SKILLS))
-            if context != self._told_context:
-                self.remember(message("user", context))
-        self._told_context, self._told_skills = context, skills
-        if self.mode_text != self._told_mode:
-            self.remember(message("developer", self.mode_text or PLAN_MODE_OVER))
-            self._told_mode = self.mode_text
-        personality = self.settings.personality
-        if personality != self._told_personality:
-            self.remember(message("developer", PERSONALITIES[personality or "none"]))
-            self._told_personality = personality
 
     def materialize(self) -> None:
         """Make sure that there is a file, e.g. to be archived."""
@@ -284,85 +246,8 @@ class Session:
         return self.settings.base_instructions or base_instructions()
 
     @property
-    def mode_text(self) -> str:
-        """What the model is told of the mode it works in."""
-        return self.mode_instructions or (PLAN_MODE if self.plan_mode else "")
-
-    @property
-    def collaboration_mode(self) -> CollaborationMode:
-        settings = self.settings
-        return CollaborationMode(
-            mode="plan" if self.plan_mode else "default",
-            settings=ModeSettings(model=settings.model, reasoning_effort=settings.reasoning_effort),
-        )
-
-    def usage_notice(self) -> ThreadTokenUsage:
-        return ThreadTokenUsage(
-            total=self.usage,
-            last=self.last_usage,
-            model_context_window=self.settings.model_info.usable_window,
-        )
-
-    def thread(self, *, turns: list[Turn] | None = None) -> wire.Thread:
-        cwd = self.settings.cwd
-        return wire.Thread(
-            id=self.id,
-            environments=[wire.Environment(environment_id="local", cwd=cwd, runtime_workspace_roots=[cwd])],
-            session_id=self.writer.meta.session_id or self.id,
-            forked_from_id=self.writer.meta.forked_from_id,
-            parent_thread_id=self.writer.meta.parent_thread_id,
-            preview=self.preview,
-            ephemeral=self.ephemeral,
-            history_mode=self.history_mode,
-            model_provider=self.settings.provider.id,
-            model=self.settings.model,
-            reasoning_effort=self.settings.reasoning_effort,
-            created_at=self.created_at,
-            updated_at=self.updated_at,
-            recency_at=self.updated_at,
-            status=self.status,
-            path=None if self.ephemeral else str(self.writer.path),
-            cwd=cwd,
-            cli_version=PROTOCOL_VERSION,
-            originator=self.originator,
-            source=self.source,
-            can_accept_direct_input=True,
-            thread_source=self.writer.meta.thread_source,
-            git_info=self.note.git_info(self.git_info),
-            name=self.name,
-            daybreak_enabled=self.note.daybreak_enabled,
-            turns=turns or [],
-        )
-
-    @property
     def pager(self) -> Pager:
         return Pager(self.id, self.turns, self.positions, paginated=self.history_mode != "legacy")
-
-    def resumed(self, *, turns: list[Turn]) -> wire.ThreadResumeResponse:
-        response = self.loaded(wire.ThreadResumeResponse, turns=turns)
-        assert isinstance(response, wire.ThreadResumeResponse)
-        response.collaboration_mode = self.collaboration_mode
-        return response
-
-    def loaded(
-        self, kind: type[wire.ThreadStartResponse], *, turns: list[Turn] | None = None
-    ) -> wire.ThreadStartResponse:
-        """The answer to thread/start or thread/resume."""
-        settings = self.settings
-        return kind(
-            thread=self.thread(turns=turns),
-            model=settings.model,
-            model_provider=settings.provider.id,
-            service_tier=settings.service_tier,
-            cwd=settings.cwd,
-            runtime_workspace_roots=[settings.cwd],
-            instruction_sources=list(settings.instruction_sources),
-            approval_policy=settings.approval_policy,
-            approvals_reviewer=settings.approvals_reviewer,
-            sandbox=settings.sandbox,
-            active_permission_profile=settings.permission_profile,
-            reasoning_effort=settings.reasoning_effort,
-        )
 
     def see_input(self, turn: Turn) -> None:
         self.begin_with(preview_of(turn.items))

@@ -33,6 +33,7 @@ from workers import models, process
 from workers.link import Link
 from workers.loading import start_session
 from workers.mcp.servers import McpServers
+from workers.thread_view import opened
 from workers.toolbox import Toolbox
 from workers.tools import command_actions, patch
 from workers.tools.patch_program import patch_input
@@ -78,9 +79,9 @@ def _thread(folder: str, loop: asyncio.AbstractEventLoop) -> None:
     )
     params = decode_params(msgspec.Raw(b"{}"), threads.ThreadStartParams)
     session = start_session(adopt, link, document, params)
-    rpc.result_line(b"1", session.loaded(threads.ThreadStartResponse))
+    rpc.result_line(b"1", opened(session, threads.ThreadStartResponse))
     session.tell_facts()
-    session.remember_context()
+    session.briefing.give()
     session.item_completed("turn", UserMessageItem(id="item", content=[TextInput(text="hello")]))
     session.store(session.stored_settings("turn"))
     decode_params(msgspec.Raw(b'{"threadId":"x","input":[{"type":"text","text":"y"}]}'), TurnStartParams)

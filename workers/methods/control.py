@@ -41,7 +41,7 @@ async def inject_items(service: ThreadService, call: Call) -> None:
         if (problem := _problem(item)) is not None:
             raise rpc.RpcError(f"items[{index}] is not a valid response item: {problem}")
     if not session.history:
-        session.remember_context()
+        session.briefing.give()
     # An item of a kind that no model knows would make every later request invalid.
     session.remember(*(item for item in items if item["type"] in KINDS))
     call.reply(wire.ThreadInjectItemsResponse())

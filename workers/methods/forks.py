@@ -16,14 +16,14 @@ from protocol.notifications import (
     ThreadReference,
     ThreadStarted,
     ThreadStatusChanged,
-    TokenUsageUpdated,
 )
 from protocol.rpc import RpcError
 from protocol.threads import NotLoadedStatus
 from rollouts.errors import RolloutNotFound
 from workers.call import Call
 from workers.forking import revert_session
-from workers.methods.threads import RESUME_HYDRATION, full_turns, unstable_features
+from workers.methods.threads import RESUME_HYDRATION, unstable_features
+from workers.thread_view import full_turns, opened, tell_usage, thread_of
 
 if TYPE_CHECKING:
     from workers.thread import ThreadService
@@ -44,13 +44,10 @@ async def fork(service: ThreadService, call: Call) -> None:
         call.notice("deprecationNotice", DeprecationNotice(summary=RESUME_HYDRATION))
     if (warning := unstable_features(session)) is not None:
         call.notice("warning", warning)
-    call.reply(session.loaded(ThreadForkResponse, turns=full_turns(session) if shown else []))
+    call.reply(opened(session, ThreadForkResponse, turns=full_turns(session) if shown else []))
     if shown and session.turns and session.history_mode == "paginated":
-        usage = TokenUsageUpdated(
-            thread_id=session.id, turn_id=session.turns[-1].id, token_usage=session.usage_notice()
-        )
-        session.notify("thread/tokenUsage/updated", usage)
-    session.notify("thread/started", ThreadStarted(thread=session.thread()))
+        tell_usage(session, session.turns[-1].id)
+    session.notify("thread/started", ThreadStarted(thread=thread_of(session)))
     service.mcp.start()
 
 
@@ -83,7 +80,7 @@ async def revert(service: ThreadService, call: Call) -> None:
     pager = session.pager
     call.reply(
         ThreadRevertResponse(
-            thread=session.thread(),
+            thread=thread_of(session),
             turns_backwards_cursor=pager.last_turn_cursor(),
             items_backwards_cursor=pager.last_item_cursor(),
         )

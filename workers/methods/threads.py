@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from config.errors import ConfigError
 from protocol import rpc
 from protocol.notifications import (
     DeprecationNotice,
     ThreadStarted,
     ThreadStatusChanged,
-    TokenUsageUpdated,
     Warned,
 )
-from protocol.threads import ThreadReadResponse, ThreadStartResponse
+from protocol.threads import ThreadReadResponse, ThreadResumeResponse, ThreadStartResponse
 from protocol.turns import Turn
 from workers.call import Call
 from workers.session import Session
 from workers.stored.threads import READ_HYDRATION
+from workers.thread_view import full_turns, mode_of, opened, tell_usage, thread_of
 
 if TYPE_CHECKING:
     from workers.thread import ThreadService
@@ -43,10 +41,10 @@ async def start(service: ThreadService, call: Call) -> None:
     except ConfigError as error:
         raise rpc.RpcError(f"failed to load configuration: {error}") from None
     await service.mcp.require()
-    call.reply(session.loaded(ThreadStartResponse))
+    call.reply(opened(session, ThreadStartResponse))
     if (warning := unstable_features(session)) is not None:
         session.notify("warning", warning)
-    session.notify("thread/started", ThreadStarted(thread=session.thread()))
+    session.notify("thread/started", ThreadStarted(thread=thread_of(session)))
     service.mcp.start()
 
 
@@ -82,7 +80,10 @@ async def resume(service: ThreadService, call: Call) -> None:
         if not session.ephemeral and any(getattr(params, name) is not None for name in LASTING):
             # Also for who resumes it next, before there is another turn.
             session.store(session.stored_settings("")[1:])
-    response = session.resumed(turns=[] if params.exclude_turns else full_turns(session))
+    response = opened(
+        session, ThreadResumeResponse, turns=[] if params.exclude_turns else full_turns(session)
+    )
+    response.collaboration_mode = mode_of(session)
     if session.writer.stored:
         pager = session.pager
         response.turns_backwards_cursor = pager.last_turn_cursor()
@@ -91,10 +92,7 @@ async def resume(service: ThreadService, call: Call) -> None:
             response.initial_turns_page = pager.turns(params.initial_turns_page)
     call.reply(response)
     if session.turns and session.usage.total_tokens and (fresh or not params.exclude_turns):
-        usage = TokenUsageUpdated(
-            thread_id=session.id, turn_id=session.turns[-1].id, token_usage=session.usage_notice()
-        )
-        session.notify("thread/tokenUsage/updated", usage)
+        tell_usage(session, session.turns[-1].id)
     if session.pursuit.goal is not None:
         session.pursuit.changed()
     else:
@@ -117,7 +115,7 @@ async def read(service: ThreadService, call: Call) -> None:
         turns = full_turns(session)
     service.learn_name(session)
     unread = session.receipts.get(session.id) if session.writer.stored and not session.ephemeral else None
-    call.reply(ThreadReadResponse(thread=session.thread(turns=turns), read_state=unread))
+    call.reply(ThreadReadResponse(thread=thread_of(session, turns=turns), read_state=unread))
 
 
 def unstable_features(session: Session) -> Warned | None:
@@ -126,7 +124,3 @@ def unstable_features(session: Session) -> Warned | None:
         return None
     text = UNSTABLE.format(", ".join(names), os.path.join(session.home, "config.toml"))
     return Warned(thread_id=session.id, message=text)
-
-
-def full_turns(session: Session) -> list[Turn]:
-    return [msgspec.structs.replace(turn, items_view="full") for turn in session.turns]
