@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -30,24 +28,20 @@ from rollouts.lease import Lease, write_lease
 from rollouts.names import Names
 from rollouts.notes import Notes
 from workers.approvals import Approvals
+from workers.asides import Asides
 from workers.bounds import Bounds
 from workers.call import Call
 from workers.forking import fork_session, fork_unused
-from workers.goal_turn import GoalTurn
 from workers.link import Link
 from workers.loading import begin_from_items, resume_session, start_session
-from workers.mcp.errors import McpServerError
 from workers.mcp.of_thread import ThreadServers
-from workers.methods.mcp import refusal_of
 from workers.methods.registry import METHODS
 from workers.provider import ModelAccess
-from workers.session import Session, now_ms
+from workers.recovery import Recovery
+from workers.session import Session
 from workers.skills import found_again
 from workers.toolbox import Toolbox
-from workers.turn import TurnRun
-
-if TYPE_CHECKING:
-    pass
+from workers.turns import Turns
 
 __all__ = ["ThreadService"]
 
@@ -69,10 +63,9 @@ class ThreadService:
         self.session: Session | None = None
         self.mcp = ThreadServers(self)
         self.toolbox = Toolbox(self.mcp.servers)
-        self._bounds = Bounds(adopt.memory_mib, adopt.turn_cpu_s)
-        self.turn: TurnRun | None = None
-        self._goal_due = False
-        """Whether the thread begins a turn for its goal when it has nothing else to do."""
+        self.bounds = Bounds(adopt.memory_mib, adopt.turn_cpu_s)
+        self.turns = Turns(self)
+        self.asides = Asides(loop, self._aside_ended)
         self.skills_changed = False
         """Whether there may be other skills than those that the session knows."""
         self._end = end
@@ -80,16 +73,15 @@ class ThreadService:
         self._document = msgspec.json.decode(adopt.layers, type=Document)
         self._names = Names(Home(adopt.home))
         self._notes = Notes(Home(adopt.home))
-        self._stopping = self._held = False
+        self._stopping = self.held = False
         self._drowsy = False
         """Whether it was to sleep, and only MCP servers kept it awake."""
-        self._asides: set[asyncio.Task[None]] = set()
         self.overrides = ThreadOverrides()
         self._answering = True
         self._commands: asyncio.Queue[tuple[int, Command]] = asyncio.Queue()
         loop.set_exception_handler(self._unhandled)
         self._task = loop.create_task(self._serve())
-        self._task.add_done_callback(self._served)
+        self._task.add_done_callback(self.check)
 
     # --- frames ------------------------------------------------------------------------------------------------
 
@@ -106,15 +98,15 @@ class ThreadService:
         if not self._stopping:
             self._stopping = True
             materialize = b"true" in payload
-            self._loop.create_task(self._stop(materialize=materialize)).add_done_callback(self._served)
+            self._loop.create_task(self._stop(materialize=materialize)).add_done_callback(self.check)
 
     def sleep(self) -> None:
         """End, if nothing is under way that a successor could not take up from the rollout."""
-        if self._stopping or self.turn is not None or not self._commands.empty() or self._answering:
+        if self.turns.current is not None or not self.unoccupied:
             return
         if self.session is None or not self.toolbox.terminals.idle or not self.approvals.idle:
             return
-        if self._asides or not self.mcp.servers.idle:
+        if not self.asides.idle or not self.mcp.servers.idle:
             # The front asks again in half a minute; a server has started, or answered, long before.
             self._drowsy = True
             return
@@ -127,21 +119,23 @@ class ThreadService:
                 print(f"no lease, so the thread stays awake: {error}")
                 return
         self._stopping = True
-        self._loop.create_task(self._stop(materialize=False, code=HIBERNATED)).add_done_callback(self._served)
+        self._loop.create_task(self._stop(materialize=False, code=HIBERNATED)).add_done_callback(self.check)
+
+    @property
+    def unoccupied(self) -> bool:
+        """Whether it neither answers a command nor has one waiting, and is not about to end."""
+        return not self._stopping and not self._answering and self._commands.empty()
 
     def hold(self, *, held: bool) -> None:
         """Whether turns for a goal wait: the thread is to come to rest, or goes on."""
-        self._held = held
+        self.held = held
         if self.session is not None:
             self.session.pursuit.held = held
-            self._pursue()
+            self.turns.pursue_goal()
 
     async def _stop(self, *, materialize: bool, code: int = 0) -> None:
         self._task.cancel()
-        if self.turn is not None and self.turn.task is not None:
-            task = self.turn.task
-            self.turn.interrupt(lambda: None)
-            await asyncio.wait((task,))
+        await self.turns.interrupt()
         await asyncio.gather(self.toolbox.terminals.end_all(), self.mcp.servers.close())
         if self.session is not None:
             await self.access.close()
@@ -151,7 +145,8 @@ class ThreadService:
             self.session.close()
         self._end(code)
 
-    def _served(self, task: asyncio.Task[None]) -> None:
+    def check(self, task: asyncio.Task[None]) -> None:
+        """A task of the thread's has ended: if it failed, so does the worker."""
         if not task.cancelled() and task.exception() is not None:
             self._unhandled(self._loop, {"exception": task.exception(), "message": "a task failed"})
 
@@ -167,10 +162,10 @@ class ThreadService:
 
     async def _serve(self) -> None:
         if self.adopt.recover_method:
-            await self._recover(self.adopt.recover)
+            await self._recover()
         while True:
             self._answering = False
-            self._pursue()
+            self.turns.pursue_goal()
             key, command = await self._commands.get()
             self._answering = True
             await self._answer(key, command)
@@ -196,34 +191,20 @@ class ThreadService:
     def _refuse(self, key: int, command: Command, error: rpc.RpcError) -> None:
         self.link.say(Record.REPLY, key, rpc.error_line(bytes(command.id), error))
 
-    async def _recover(self, params: msgspec.Raw) -> None:
+    async def _recover(self) -> None:
         """The next incarnation of a loaded thread: from its rollout, or from its first request if it has none."""
-        ephemeral = False
-        if self.adopt.recover_method == "thread/start":
-            start = decode_params(params, wire.ThreadStartParams)
-            ephemeral = bool(start.ephemeral)
-            resume = wire.ThreadResumeParams(
-                thread_id=self.adopt.thread_id,
-                **{name: getattr(start, name) for name in _SHARED_PARAMS},
-            )
-        elif self.adopt.recover_method == "thread/fork":
-            fork = decode_params(params, ThreadForkParams)
-            start, ephemeral = None, fork.ephemeral
-            shared = {name: getattr(fork, name) for name in _SHARED_PARAMS if hasattr(fork, name)}
-            resume = wire.ThreadResumeParams(thread_id=self.adopt.thread_id, **shared)
-        else:
-            start, resume = None, decode_params(params, wire.ThreadResumeParams)
+        recovery = Recovery.of(self.adopt)
         try:
-            await self.load(resume, ephemeral=ephemeral, recovering=True)
+            await self.load(recovery.resume, ephemeral=recovery.ephemeral, recovering=True)
         except RolloutNotFound:
-            if start is None:
+            if recovery.start is None:
                 raise
-            self.begin(start)
+            self.begin(recovery.start)
         # Whatever its predecessor was doing is over; the clients were told.
         session = self.loaded()
         self.link.say(Record.STATUS, 0, msgspec.json.encode(session.status))
         self.mcp.start()
-        self._goal_due = session.pursuit.recovered(session.turns[-1] if session.turns else None)
+        self.turns.goal_due = session.pursuit.recovered(session.turns[-1] if session.turns else None)
 
     # --- for the methods ---------------------------------------------------------------------------------------
 
@@ -270,38 +251,20 @@ class ThreadService:
             self.link, session.settings.provider.id, self.adopt.user_agent, self.adopt.originator
         )
         self.session = session
-        session.pursuit.held = self._held
+        session.pursuit.held = self.held
         if self.adopt.mcp_layers != rpc.NULL:
             self.mcp.take(bytes(self.adopt.mcp_layers))
         self.learn_name(session)
         session.tell_facts()
         return session
 
+    def _aside_ended(self, task: asyncio.Task[None]) -> None:
+        self.check(task)
+        self.sleep_at_last()
+
     def sleep_at_last(self) -> None:
         if self._drowsy:
             self.sleep()
-
-    # --- what goes on beside the commands ----------------------------------------------------------------------------
-
-    def aside(self, call: Call, work: Coroutine[Any, Any, None]) -> None:
-        """Answer a request while the next ones are taken; `work` replies."""
-
-        async def answer() -> None:
-            try:
-                await work
-            except McpServerError as error:
-                call.refuse(refusal_of(error))
-            except rpc.RpcError as error:
-                call.refuse(error)
-
-        self.keep(answer())
-
-    def keep(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._asides.add(task)
-        task.add_done_callback(self._asides.discard)
-        task.add_done_callback(self._served)
-        task.add_done_callback(lambda _: self.sleep_at_last())
 
     def learn_name(self, session: Session) -> None:
         """Names and the like are kept outside of the rollouts, and anybody may have given one since."""
@@ -317,65 +280,3 @@ class ThreadService:
             work = partial(found_again, session.settings, session.home)
             skills = await self._loop.run_in_executor(None, work)
             session.settings = msgspec.structs.replace(session.settings, skills=skills)
-
-    async def settled(self) -> TurnRun | None:
-        """The running turn, once it is clear that it runs on: input for one that is ending would be lost."""
-        running = self.turn
-        if running is not None and running.ending and running.task is not None:
-            await asyncio.wait((running.task,))
-            running = self.turn
-        return running
-
-    async def make_way(self) -> None:
-        """End the running turn, because another one takes its place."""
-        if self.turn is not None:
-            await self.turn.replace()
-
-    def run(self, turn: TurnRun) -> None:
-        """Start a turn that clients have been told of."""
-        self._goal_due = False
-        self.turn = turn
-        self._bounds.begin_turn()
-        turn.start(self._turn_ended)
-
-    def pursue_goal(self) -> None:
-        """A client wants the goal pursued: when nothing else is to be done, and at once if a turn was interrupted."""
-        if self.turn is None or self.turn.ending:
-            self._goal_due = True
-
-    def _turn_ended(self) -> None:
-        turn, self.turn = self.turn, None
-        if turn is not None and turn.task is not None:
-            with suppress(asyncio.CancelledError):
-                if turn.task.exception() is not None:
-                    self._served(turn.task)
-                    return
-            self._goal_due = self._goal_due or turn.turn.status == "completed"
-            self._pursue()
-
-    def _pursue(self) -> None:
-        """Begin a turn for the goal, unless there is something else to do: what clients want goes first."""
-        session = self.session
-        if (
-            session is None
-            or not self._goal_due
-            or self.turn is not None
-            or self._stopping
-            or self._answering
-        ):
-            return
-        if not self._commands.empty() or (self._held and session.pursuit.wanted):
-            return
-        self._goal_due = False
-        if not session.pursuit.wanted:
-            return
-        turn = GoalTurn(session, self.access, self.toolbox, self.approvals)
-        session.accept_turn(0, turn.id, now_ms(), b"")
-        self.run(turn)
-
-
-_SHARED_PARAMS = tuple(
-    name
-    for name in wire.ThreadResumeParams.__struct_fields__
-    if name in wire.ThreadStartParams.__struct_fields__
-)

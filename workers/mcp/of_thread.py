@@ -37,7 +37,7 @@ class ThreadServers:
         """Start them behind what was just said; turns wait for them a little."""
         servers = self._service.loaded().settings.mcp_servers
         if servers:
-            self._service.keep(self.servers.start(servers, self._surroundings()))
+            self._service.asides.keep(self.servers.start(servers, self._surroundings()))
 
     async def require(self) -> None:
         """Start those without which the thread is not to begin, and wait for them.
@@ -62,7 +62,7 @@ class ThreadServers:
         """Take them from a configuration that was read again."""
         if self._service.session is not None and self.take(layers):
             servers = self._service.session.settings.mcp_servers
-            self._service.keep(self.servers.start(servers, self._surroundings()))
+            self._service.asides.keep(self.servers.start(servers, self._surroundings()))
 
     def take(self, layers: bytes) -> bool:
         """Whether they could be taken; else the thread goes on with those it has."""
@@ -89,7 +89,7 @@ class ThreadServers:
         )
 
     async def _elicit(self, server: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        turn_id = self._service.turn.id if self._service.turn is not None else None
+        turn_id = self._service.turns.current.id if self._service.turns.current is not None else None
         return await elicit(self._service.loaded(), self._service.approvals, turn_id, server, params)
 
     def _tell(self, connection: Connection) -> None:

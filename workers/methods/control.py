@@ -26,10 +26,10 @@ DEFAULT_PAGE = 100
 
 async def compact(service: ThreadService, call: Call) -> None:
     session = service.loaded()
-    await service.make_way()
+    await service.turns.make_way()
     turn = CompactTurn(session, service.access, service.toolbox, service.approvals)
     call.accept_turn(session, turn.id, wire.ThreadCompactStartResponse())
-    service.run(turn)
+    service.turns.run(turn)
 
 
 async def inject_items(service: ThreadService, call: Call) -> None:
@@ -75,7 +75,7 @@ async def shell_command(service: ThreadService, call: Call) -> None:
     command = params.command.strip()
     if not command:
         raise rpc.RpcError("command must not be empty")
-    running = await service.settled()
+    running = await service.turns.settled()
     if running is not None:
         call.reply(wire.ThreadShellCommandResponse())
         running.shell.start(command, params.timeout_ms)
@@ -89,7 +89,7 @@ async def shell_command(service: ThreadService, call: Call) -> None:
         timeout_ms=params.timeout_ms,
     )
     call.accept_turn(session, turn.id, wire.ThreadShellCommandResponse())
-    service.run(turn)
+    service.turns.run(turn)
 
 
 async def update_settings(service: ThreadService, call: Call) -> None:

@@ -59,9 +59,7 @@ async def revert(service: ThreadService, call: Call) -> None:
         raise RpcError("thread/revert only supports paginated threads")
     if not session.writer.stored:
         raise RolloutNotFound(f"no rollout found for thread id {session.id}")
-    if service.turn is not None and service.turn.task is not None:
-        service.turn.interrupt(lambda: None)
-        await asyncio.wait((service.turn.task,))
+    await service.turns.interrupt()
     closed = ThreadStatusChanged(thread_id=session.id, status=NotLoadedStatus())
     session.notify("thread/status/changed", closed)
     try:

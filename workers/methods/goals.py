@@ -27,7 +27,7 @@ async def change(service: ThreadService, call: Call) -> None:
     call.reply(wire.ThreadGoalSetResponse(goal=goal))
     pursuit.changed()
     if goal.status == "active":
-        service.pursue_goal()
+        service.turns.want_goal()
 
 
 async def clear(service: ThreadService, call: Call) -> None:

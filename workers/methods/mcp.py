@@ -28,7 +28,7 @@ async def list_statuses(service: ThreadService, call: Call) -> None:
         )
         call.reply(list_page(rows, params))
 
-    service.aside(call, work())
+    service.asides.answer(call, work())
 
 
 def list_page(
@@ -54,7 +54,7 @@ async def read_resource(service: ThreadService, call: Call) -> None:
             )
         )
 
-    service.aside(call, work())
+    service.asides.answer(call, work())
 
 
 async def call_tool(service: ThreadService, call: Call) -> None:
@@ -68,7 +68,7 @@ async def call_tool(service: ThreadService, call: Call) -> None:
         result = await connection.call_tool(params.tool, params.arguments, meta=params.meta)
         call.reply(tool_response(result))
 
-    service.aside(call, work())
+    service.asides.answer(call, work())
 
 
 def tool_response(result: dict[str, object]) -> wire.McpServerToolCallResponse:

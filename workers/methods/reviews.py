@@ -34,7 +34,7 @@ async def start(service: ThreadService, call: Call) -> None:
     _check(target)
     hint = hint_of(msgspec.to_builtins(target))
     prompt = await _prompt(session, target)
-    await service.make_way()
+    await service.turns.make_way()
     turn = ReviewTurn(session, service.access, service.toolbox, service.approvals, hint=hint, prompt=prompt)
     shown = Turn(
         id=turn.id,
@@ -42,7 +42,7 @@ async def start(service: ThreadService, call: Call) -> None:
         status="inProgress",
     )
     call.accept_turn(session, turn.id, wire.ReviewStartResponse(turn=shown, review_thread_id=session.id))
-    service.run(turn)
+    service.turns.run(turn)
 
 
 def _check(target: wire.ReviewTarget) -> None:

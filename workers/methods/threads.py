@@ -97,7 +97,7 @@ async def resume(service: ThreadService, call: Call) -> None:
         session.pursuit.changed()
     else:
         session.pursuit.tell_cleared()
-    service.pursue_goal()
+    service.turns.want_goal()
     if fresh:
         service.mcp.start()
 

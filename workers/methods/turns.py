@@ -27,7 +27,7 @@ async def start(service: ThreadService, call: Call) -> None:
     session = service.loaded()
     _check_input(params.input)
     await service.refresh_skills()
-    running = await service.settled()
+    running = await service.turns.settled()
     if isinstance(running, UnsteerableTurn):
         kind = running.kind.capitalize()
         raise rpc.RpcError(
@@ -54,13 +54,13 @@ async def start(service: ThreadService, call: Call) -> None:
         ),
     )
     call.accept_turn(session, turn.id, TurnStartResponse(turn=_fresh(turn)))
-    service.run(turn)
+    service.turns.run(turn)
 
 
 async def steer(service: ThreadService, call: Call) -> None:
     params = call.params
     service.loaded()
-    turn = service.turn
+    turn = service.turns.current
     if turn is None or turn.ending:
         raise rpc.RpcError("no active turn to steer")
     if isinstance(turn, UnsteerableTurn):
@@ -81,7 +81,7 @@ async def steer(service: ThreadService, call: Call) -> None:
 async def interrupt(service: ThreadService, call: Call) -> None:
     params = call.params
     service.loaded()
-    turn = service.turn
+    turn = service.turns.current
     if turn is None or turn.over:
         if not params.turn_id:
             # Whatever runs is to end, and nothing does.
