@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jsonschema
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from issuer_server import Issuer
@@ -26,6 +27,8 @@ from protocol.unsupported import UNSUPPORTED
 Start = Callable[..., RunningServer]
 
 EXAMPLES = int(os.environ.get("BULKHEAD_EXAMPLES", "12"))
+SLOWEST_EXAMPLE_S = 10.0
+"""One of each method takes 0.3 s on a machine with nothing else to do."""
 CHECKED = settings(
     max_examples=EXAMPLES,
     derandomize="BULKHEAD_EXAMPLES" not in os.environ,
@@ -68,6 +71,7 @@ def answerable(message: Any) -> bool:
     return whole or isinstance(identity, str)
 
 
+@pytest.mark.timeout(EXAMPLES * SLOWEST_EXAMPLE_S)
 def test_any_json_gets_a_well_formed_answer_or_none(server: Start) -> None:
     client = server()
 
@@ -141,9 +145,12 @@ class Asked:
 
     def _ask(self, method: str, params: Any) -> None:
         client = self.client
+        since = client.mark()
         identity = client.start_request(method, params)
         answer = client.wait_for(
-            lambda m: "method" not in m and m["id"] == identity, what=f"the answer to {method} {params}"
+            lambda m: "method" not in m and m["id"] == identity,
+            since=since,
+            what=f"the answer to {method} {params}",
         ).message
         well_formed(answer)
         assert answer is not None
@@ -158,6 +165,7 @@ class Asked:
             check.validate(answer["result"])
 
 
+@pytest.mark.timeout(EXAMPLES * SLOWEST_EXAMPLE_S)
 def test_what_fits_the_schema_is_no_internal_error(
     server: Start, marked: Marked, issuer: Issuer, tmp_path: Any
 ) -> None:
