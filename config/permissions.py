@@ -45,11 +45,11 @@ def sandbox_of(
     return workspace or WorkspaceWrite(), None if workspace else PermissionProfile(id=":workspace")
 
 
-def named_sandbox(name: str, workspace: WorkspaceWrite | None) -> tuple[SandboxPolicy, PermissionProfile]:
+def named_sandbox(name: str) -> tuple[SandboxPolicy, PermissionProfile]:
     mode = PROFILE_MODES.get(name)
     if mode is None:
         raise PermissionsNotFoundError(name)
-    return policy_of_mode(mode, workspace), PermissionProfile(id=name)
+    return policy_of_mode(mode), PermissionProfile(id=name)
 
 
 def workspace_of(

@@ -76,7 +76,7 @@ class ThreadOverrides(msgspec.Struct, frozen=True, kw_only=True):
 class ThreadSettings(msgspec.Struct, frozen=True, kw_only=True):
     """All that a worker needs to know about its thread. Holds no secrets, and is sent to workers as it is.
 
-    cwd: absolute; need not exist. permission_profile: what clients see when nobody has chosen a sandbox.
+    cwd: absolute; need not exist. more_roots: folders of the workspace besides it. permission_profile: what clients see when nobody has chosen a sandbox.
     model_info: of `model`, with the window from the settings in place.
     auto_compact_limit: in tokens. tools: names of the built-in tools on offer.
     skills: all that were found for the cwd. goals: whether the thread may have one; goal_turns: see `Bulkhead`.
@@ -88,6 +88,7 @@ class ThreadSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     cwd: str
+    more_roots: tuple[str, ...]
     trust: TrustLevel | None
     model: str
     model_info: ModelInfo
@@ -117,6 +118,10 @@ class ThreadSettings(msgspec.Struct, frozen=True, kw_only=True):
     goal_turns: int
     mcp_servers: tuple[McpServer, ...] = ()
     mcp_grace_s: float = 0.0
+
+    @property
+    def workspace_roots(self) -> list[str]:
+        return list(dict.fromkeys((self.cwd, *self.more_roots)))
 
     def with_model(self, model: str) -> ThreadSettings:
         """With another model; what its predecessor was not given, it is not given either."""
@@ -161,7 +166,8 @@ def resolve_thread(
     workspace = workspace_of(document, settings.sandbox_workspace_write, cwd, environ)
     profile: PermissionProfile | None
     if overrides.permissions is not None:
-        sandbox, profile = named_sandbox(overrides.permissions, workspace)
+        workspace = None  # a name means the same everywhere, whatever the configuration adds to a mode
+        sandbox, profile = named_sandbox(overrides.permissions)
     else:
         sandbox, profile = sandbox_of(overrides.sandbox or settings.sandbox_mode, workspace, trust)
     docs = load_project_docs(
@@ -173,6 +179,7 @@ def resolve_thread(
     )
     return ThreadSettings(
         cwd=cwd,
+        more_roots=workspace.writable_roots if workspace else (),
         trust=trust,
         model=model,
         model_info=info,

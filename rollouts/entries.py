@@ -46,6 +46,7 @@ def new_meta(
     *,
     created_at: float,
     cwd: str,
+    roots: list[str],
     originator: str,
     cli_version: str,
     model_provider: str,
@@ -65,7 +66,7 @@ def new_meta(
         id=thread_id,
         timestamp=timestamp(created_at),
         cwd=cwd,
-        runtime_workspace_roots=[cwd],
+        runtime_workspace_roots=roots,
         originator=originator,
         cli_version=cli_version,
         source=source,
@@ -122,6 +123,7 @@ def turn_settings(
     turn_id: str,
     *,
     cwd: str,
+    roots: list[str],
     model: str,
     model_provider: str,
     approval_policy: ApprovalPolicy,
@@ -135,7 +137,7 @@ def turn_settings(
 ) -> list[Entry]:
     """What holds for a turn, in the two lines the peer has for it: it takes the sandbox from the second one.
 
-    `profile_id`: the name of the sandbox, if it goes by one.
+    `roots`: the folders of the workspace, the cwd among them. `profile_id`: the name of the sandbox, if it goes by one.
     """
     profile = permission_profile(sandbox, cwd)
     named = {"id": profile_id} if profile_id is not None else None
@@ -165,7 +167,7 @@ def turn_settings(
         "requested_approvals_reviewer": approvals_reviewer,
         "permission_profile": profile,
         "cwd": cwd,
-        "runtime_workspace_roots": [cwd],
+        "runtime_workspace_roots": roots,
         "collaboration_mode": collaboration,
         "disabled_plugin_ids": [],
     }

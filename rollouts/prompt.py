@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from rollouts.lines import Compacted, ItemTag, decode_as
 
-__all__ = ["Prompt", "first_words"]
+__all__ = ["Prompt", "first_words", "is_call_or_output", "paired"]
 
 _OUTPUTS = {
     "function_call": "function_call_output",
@@ -79,6 +80,19 @@ class Prompt:
                 output = {"type": _OUTPUTS[tag.type], "call_id": tag.call_id, "output": _ABORTED}
                 result.append(msgspec.json.encode(output))
         return result
+
+
+def paired(items: Iterable[bytes]) -> list[bytes]:
+    """Model items with what calls and outputs need to go together."""
+    prompt = Prompt()
+    for item in items:
+        prompt.add(item)
+    return prompt.items()
+
+
+def is_call_or_output(kind: str) -> bool:
+    """Whether items of this type belong together in pairs."""
+    return kind in _OUTPUTS or kind in _OUTPUT_KINDS
 
 
 def first_words(items: list[bytes]) -> str:

@@ -83,6 +83,10 @@ class Requests:
                 f"Invalid request: unknown variant `{request.method}`, expected one of {_EXPECTED}"
             )
         if not connection.initialized and not (isinstance(row, Method) and row.order is Order.CONNECTION):
+            if isinstance(row, Method):
+                decode_params(
+                    request.params, row.params
+                )  # what is wrong with them is said first, as by the peer
             raise rpc.RpcError("Not initialized")
         if row.experimental and not connection.experimental:
             raise rpc.RpcError(f"{row.name} requires experimentalApi capability")

@@ -175,6 +175,18 @@ def test_injected_items_are_sent_to_the_model(server, model):
     assert said[0].startswith("<environment_context>")
 
 
+def test_an_injected_call_without_an_output_was_aborted(server, model):
+    client = server()
+    thread = client.start_thread()
+    client.turn(thread, "!say hello")
+    call = {"type": "function_call", "name": "exec_command", "arguments": "{}", "call_id": "call_1"}
+    stray = {"type": "function_call_output", "call_id": "call_2", "output": "of no call"}
+    client.request("thread/inject_items", {"threadId": thread, "items": [call, stray]})
+    client.turn(thread, "!say done")
+    sent = [item for item in model.requests()[-1].body["input"] if "call_id" in item]
+    assert sent == [call, {"type": "function_call_output", "call_id": "call_1", "output": "aborted"}]
+
+
 @pytest.mark.parametrize(
     ("injected", "message"),
     [

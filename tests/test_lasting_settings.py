@@ -58,3 +58,28 @@ def test_a_thread_that_began_with_a_review_is_listed(server):
     client.wait_for("turn/completed", since=since)
     [listed] = client.request("thread/list", {})["data"]
     assert listed["id"] == thread
+
+
+def test_folders_of_the_configuration_belong_to_the_workspace(server, workspace, tmp_path):
+    more = str(tmp_path / "more")
+    with_more = ("-c", f'sandbox_workspace_write.writable_roots=["{more}"]')
+    client = server(*with_more)
+    roots = [str(workspace), more]
+
+    def opened(answer):
+        [environment] = answer["thread"]["environments"]
+        assert environment["runtimeWorkspaceRoots"] == answer["runtimeWorkspaceRoots"]
+        return answer["runtimeWorkspaceRoots"], answer["sandbox"].get("writableRoots")
+
+    asked = {"cwd": str(workspace)}
+    assert opened(client.request("thread/start", asked)) == (roots, None)
+    started = client.request("thread/start", {**asked, "sandbox": "workspace-write"})
+    assert opened(started) == (roots, [more])
+    thread = started["thread"]["id"]
+    client.turn(thread, "!say hello")
+    # A sandbox that goes by a name is the same everywhere.
+    named = client.request("thread/start", {**asked, "permissions": ":workspace"})
+    assert opened(named) == ([str(workspace)], [])
+    client.close()
+    resumed = server(*with_more).request("thread/resume", {"threadId": thread})
+    assert opened(resumed) == (roots, [more])

@@ -156,11 +156,13 @@ def test_an_ephemeral_fork_leaves_no_file(server, home):
     client = server()
     source = client.start_thread()
     talk(client, source, "one")
+    client.request("thread/name/set", {"threadId": source, "name": "Named"})
     files = sorted(home.rglob("rollout-*"))
     fork = {"threadId": source, "ephemeral": True}
     assert "requires `excludeTurns: true`" in refusal(client, "thread/fork", **fork)[1]
     thread = client.request("thread/fork", {**fork, "excludeTurns": True})["thread"]
     assert (thread["ephemeral"], thread["path"], thread["forkedFromId"]) == (True, None, source)
+    assert thread["name"] == "Named"
     talk(client, thread["id"], "two")
     assert sorted(home.rglob("rollout-*")) == files
     there = {"threadId": thread["id"]}

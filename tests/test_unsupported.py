@@ -48,6 +48,8 @@ def test_the_gates_come_first(server: Start) -> None:
     client = server(initialize=False)
     with pytest.raises(RpcError, match="Not initialized"):
         client.request("memory/reset")
+    with pytest.raises(RpcError, match="invalid type: integer `5`, expected a string"):
+        client.request("thread/start", {"cwd": 5})
     client.initialize()
     with pytest.raises(RpcError, match="memory/reset requires experimentalApi capability"):
         client.request("memory/reset")

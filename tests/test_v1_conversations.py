@@ -181,9 +181,12 @@ def test_conversations_are_listed_resumed_and_archived(server):
     [item] = client.request("listConversations", {"pageSize": 5})["items"]
     assert item["conversationId"] == conversation
     assert item["timestamp"].endswith("Z")
+    assert item["timestamp"] <= item["updatedAt"]
     by_path = client.request("getConversationSummary", {"rolloutPath": item["path"]})["summary"]
     by_id = client.request("getConversationSummary", {"conversationId": conversation})["summary"]
     assert by_path == by_id == item
+    with pytest.raises(RpcError, match="failed to resolve rollout path `/nowhere`: file does not exist"):
+        client.request("getConversationSummary", {"rolloutPath": "/nowhere"})
     resumed = client.request("resumeConversation", {"path": item["path"]})
     assert [message["type"] for message in resumed["initialMessages"]] == ["user_message", "agent_message"]
     configured = client.wait_for("sessionConfigured")

@@ -253,6 +253,7 @@ def new_session_meta(
         adopt.thread_id,
         created_at=created_at,
         cwd=settings.cwd,
+        roots=settings.workspace_roots,
         originator=adopt.originator,
         cli_version=PROTOCOL_VERSION,
         model_provider=settings.provider.id,

@@ -12,10 +12,10 @@ from protocol.base import Absent
 from protocol.control import ThreadSettings, ThreadSettingsUpdatedNotification
 from protocol.policy import PROFILE_MODES, policy_of_mode
 from protocol.rpc import RpcError
-from protocol.threads import Environment, PermissionProfile
+from protocol.threads import PermissionProfile
 from protocol.turns import TurnOverrides
 from workers.session import Session
-from workers.thread_view import mode_of
+from workers.thread_view import environment_of, mode_of
 
 __all__ = ["override", "tell_settings", "thread_settings"]
 
@@ -77,13 +77,12 @@ def _sandbox(params: TurnOverrides) -> dict[str, Any]:
 
 def thread_settings(session: Session) -> ThreadSettings:
     settings = session.settings
-    cwd = settings.cwd
     mode = mode_of(session)
     mode.settings.developer_instructions = session.briefing.mode_text or None
     return ThreadSettings(
         disabled_plugin_ids=session.disabled_plugins,
-        cwd=cwd,
-        environments=[Environment(environment_id="local", cwd=cwd, runtime_workspace_roots=[cwd])],
+        cwd=settings.cwd,
+        environments=[environment_of(session)],
         approval_policy=settings.approval_policy,
         approvals_reviewer=settings.approvals_reviewer,
         sandbox_policy=settings.sandbox,

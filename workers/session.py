@@ -34,6 +34,7 @@ from rollouts.lines import Entry
 from rollouts.notes import Note
 from rollouts.pages import Pager
 from rollouts.positions import Positions
+from rollouts.prompt import paired
 from rollouts.receipts import Receipts
 from rollouts.turns import preview_of
 from rollouts.writer import RolloutWriter
@@ -88,6 +89,8 @@ class Session:
         self.updated_at = self.created_at
         self.history: list[bytes] = []
         """Model items as JSON, oldest first."""
+        self.calls_injected = False
+        """Calls without an output, or outputs without a call, may be among them."""
         self.turns: list[Turn] = []
         self.positions = Positions()
         self.preview = ""
@@ -201,6 +204,8 @@ class Session:
         self.store([response_item(item) for item in encoded])
 
     def model_items(self) -> list[msgspec.Raw]:
+        if self.calls_injected:
+            self.history, self.calls_injected = paired(self.history), False
         return [msgspec.Raw(item) for item in self.history]
 
     def replace_history(self, items: list[bytes]) -> None:
@@ -227,6 +232,7 @@ class Session:
             self.id,
             turn_id,
             cwd=settings.cwd,
+            roots=settings.workspace_roots,
             model=settings.model,
             model_provider=settings.provider.id,
             approval_policy=settings.approval_policy,

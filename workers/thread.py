@@ -237,9 +237,12 @@ class ThreadService:
             work = partial(fork_session, self.adopt, self.link, self._document, params)
         session = self._settle(await self._loop.run_in_executor(None, work), params)
         source = session.writer.meta.forked_from_id
-        if not session.ephemeral and source is not None and (name := self._names.get(source)) is not None:
-            self._names.set(session.id, name)
-            self.learn_name(session)
+        if source is not None and (name := self._names.get(source)) is not None:
+            if session.ephemeral:
+                session.name = name  # nothing of it is kept
+            else:
+                self._names.set(session.id, name)
+                self.learn_name(session)
         return session
 
     def _settle(

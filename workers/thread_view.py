@@ -12,18 +12,17 @@ from protocol.session import PROTOCOL_VERSION
 from protocol.turns import CollaborationMode, ModeSettings, Turn
 from workers.session import Session
 
-__all__ = ["full_turns", "mode_of", "opened", "tell_usage", "thread_of"]
+__all__ = ["environment_of", "full_turns", "mode_of", "opened", "tell_usage", "thread_of"]
 
 Opened = TypeVar("Opened", bound=wire.ThreadStartResponse)
 
 
 def thread_of(session: Session, *, turns: list[Turn] | None = None) -> wire.Thread:
     """Without turns unless some are given."""
-    cwd = session.settings.cwd
     meta = session.writer.meta
     return wire.Thread(
         id=session.id,
-        environments=[wire.Environment(environment_id="local", cwd=cwd, runtime_workspace_roots=[cwd])],
+        environments=[environment_of(session)],
         session_id=meta.session_id or session.id,
         forked_from_id=meta.forked_from_id,
         parent_thread_id=meta.parent_thread_id,
@@ -38,7 +37,7 @@ def thread_of(session: Session, *, turns: list[Turn] | None = None) -> wire.Thre
         recency_at=session.updated_at,
         status=session.status,
         path=None if session.ephemeral else str(session.writer.path),
-        cwd=cwd,
+        cwd=session.settings.cwd,
         cli_version=PROTOCOL_VERSION,
         originator=session.originator,
         source=session.source,
@@ -60,13 +59,21 @@ def opened(session: Session, kind: type[Opened], *, turns: list[Turn] | None = N
         model_provider=settings.provider.id,
         service_tier=settings.service_tier,
         cwd=settings.cwd,
-        runtime_workspace_roots=[settings.cwd],
+        runtime_workspace_roots=settings.workspace_roots,
         instruction_sources=list(settings.instruction_sources),
         approval_policy=settings.approval_policy,
         approvals_reviewer=settings.approvals_reviewer,
         sandbox=settings.sandbox,
         active_permission_profile=settings.permission_profile,
         reasoning_effort=settings.reasoning_effort,
+    )
+
+
+def environment_of(session: Session) -> wire.Environment:
+    """Where its commands run."""
+    settings = session.settings
+    return wire.Environment(
+        environment_id="local", cwd=settings.cwd, runtime_workspace_roots=settings.workspace_roots
     )
 
 

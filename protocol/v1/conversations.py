@@ -177,12 +177,13 @@ class ConversationGitInfo(Wire, rename=None, kw_only=True):
 
 
 class ConversationSummary(Wire, kw_only=True):
-    """`timestamp`: RFC 3339, when the conversation began."""
+    """`timestamp` and `updated_at`: RFC 3339, when the conversation began, and when it was last said something in."""
 
     conversation_id: str
     path: str
     preview: str
     timestamp: str | None = None
+    updated_at: str | None = None
     model_provider: str
     cwd: str
     cli_version: str

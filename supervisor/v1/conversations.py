@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from config.models import find_model
 from protocol.rpc import RpcError
 from protocol.v1 import conversations as c
 from protocol.v1.events import SessionConfigured
+from rollouts.errors import InvalidThreadId
+from rollouts.ids import canonical_id
 from rollouts.layout import parse_name
 from supervisor.connection import Connection
 from supervisor.v1.adapter import Adapter
@@ -19,6 +22,8 @@ from supervisor.v1.conversation import Conversation, history
 if TYPE_CHECKING:
     from supervisor.front import Front
 
+NEITHER = "Invalid request: data did not match any variant of untagged enum GetConversationSummaryParams"
+"""The peer's words for params that have neither a path nor the id of a conversation."""
 LIST_SIZE = 25
 """Conversations in a page, unless the client says."""
 ON_FAILURE = {
@@ -55,7 +60,7 @@ async def resume(
     if params.history is not None:
         raise RpcError("resuming a conversation from a history is not supported; give its rollout's path")
     if params.path is not None:
-        wanted["threadId"] = _id_in(params.path)
+        wanted["threadId"] = await asyncio.to_thread(_id_of_rollout, params.path)
     elif params.conversation_id is not None:
         wanted["threadId"] = params.conversation_id
     else:
@@ -104,9 +109,14 @@ async def archive(front: Front, connection: Connection, params: c.ArchiveConvers
 async def summary(
     front: Front, connection: Connection, params: c.GetConversationSummaryParams
 ) -> c.GetConversationSummaryResponse:
-    if params.conversation_id is None and params.rollout_path is None:
-        raise RpcError("either conversationId or rolloutPath must be provided")
-    thread_id = params.conversation_id or _id_in(params.rollout_path or "")
+    if params.rollout_path is not None:
+        path = os.path.join(front.home, params.rollout_path)
+        thread_id = await asyncio.to_thread(_id_of_rollout, path)
+    else:
+        try:
+            thread_id = canonical_id(params.conversation_id or "")
+        except InvalidThreadId:
+            raise RpcError(NEITHER) from None
     read = await front.adapter(connection).call("thread/read", {"threadId": thread_id})
     return c.GetConversationSummaryResponse(summary=_summary(read["thread"]))
 
@@ -225,21 +235,28 @@ def _keep(adapter: Adapter, loaded: dict[str, Any]) -> None:
         adapter.conversations[thread_id] = Conversation(thread_id, window)
 
 
-def _id_in(path: str) -> str:
+def _id_of_rollout(path: str) -> str:
+    if not os.path.isfile(path):
+        problem = "path is a directory" if os.path.isdir(path) else "file does not exist"
+        raise RpcError(f"failed to resolve rollout path `{path}`: {problem}")
     name = parse_name(os.path.basename(path))
     if name is None:
         raise RpcError(f"{path} is not named like a rollout")
     return name.thread_id
 
 
+def _spelled(unix_s: int) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def _summary(thread: dict[str, Any]) -> c.ConversationSummary:
     git = thread["gitInfo"]
-    created = datetime.fromtimestamp(thread["createdAt"], UTC)
     return c.ConversationSummary(
         conversation_id=thread["id"],
         path=thread["path"] or "",
         preview=thread["preview"],
-        timestamp=created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        timestamp=_spelled(thread["createdAt"]),
+        updated_at=_spelled(thread["updatedAt"]),
         model_provider=thread["modelProvider"],
         cwd=thread["cwd"],
         cli_version=thread["cliVersion"],

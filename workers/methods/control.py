@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from protocol import control as wire
 from protocol import rpc
 from protocol.refusal import describe
+from rollouts.prompt import is_call_or_output
 from workers.call import Call
 from workers.compact_turn import CompactTurn
 from workers.model_turn import ShellTurn
@@ -42,6 +43,7 @@ async def inject_items(service: ThreadService, call: Call) -> None:
             raise rpc.RpcError(f"items[{index}] is not a valid response item: {problem}")
     if not session.history:
         session.briefing.give()
+    session.calls_injected = session.calls_injected or any(is_call_or_output(item["type"]) for item in items)
     # An item of a kind that no model knows would make every later request invalid.
     session.remember(*(item for item in items if item["type"] in KINDS))
     call.reply(wire.ThreadInjectItemsResponse())
