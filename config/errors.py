@@ -90,7 +90,10 @@ class ProviderNotFoundError(ConfigError):
 
 class PermissionsNotFoundError(ConfigError):
     def __init__(self, name: str) -> None:
-        super().__init__(f"default_permissions refers to unknown built-in profile `{name}`")
+        known = f"refers to unknown built-in profile `{name}`"
+        super().__init__(
+            f"default_permissions {known if name.startswith(':') else 'requires a `[permissions]` table'}"
+        )
 
 
 class ModelMissingError(ConfigError):

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from protocol.constraints import AbsolutePath
+
 __all__ = [
     "PROFILE_MODES",
     "ApprovalPolicy",
@@ -71,7 +73,7 @@ class ExternalSandbox(_Policy, kw_only=True, frozen=True, tag="externalSandbox")
 class WorkspaceWrite(_Policy, kw_only=True, frozen=True, tag="workspaceWrite"):
     """Writes below the cwd, `writable_roots` (absolute paths), /tmp and $TMPDIR only."""
 
-    writable_roots: tuple[str, ...] = ()
+    writable_roots: tuple[AbsolutePath, ...] = ()
     network_access: bool = False
     exclude_tmpdir_env_var: bool = False
     exclude_slash_tmp: bool = False

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from protocol_client import RpcError
 from test_turns import PATCH, always, items, methods, never, outputs
 
 ASKS = {"sandbox": "workspace-write", "approvalPolicy": "on-request"}
+ADD = "!patch\n*** Begin Patch\n*** Add File: new.txt\n+x\n*** End Patch"
 LONG = "!run seq 1 30000\n!then\n!say ok"
 SCRIPTED_PATCH = """cd sub && apply_patch <<'EOF'
 *** Begin Patch
@@ -124,3 +126,51 @@ def test_a_turns_origin_is_the_clients_to_tell(server):
     }
     page = client.request("thread/turns/list", {"threadId": thread})
     assert page["data"][0]["rootTurnId"] == "another-turn"
+
+
+# --- what is asked, and what is left out --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sandbox", ["workspace-write", "danger-full-access"])
+def test_untrusted_asks_before_every_patch(server, workspace, sandbox):
+    asked = []
+
+    def decline(method, params):
+        asked.append(method)
+        return {"decision": "decline"}
+
+    client = server(handler=decline)
+    thread = client.start_thread(approvalPolicy="untrusted", sandbox=sandbox)
+    client.turn(thread, f"{ADD}\n!then\n!say done")
+    assert asked == ["item/fileChange/requestApproval"]
+    assert not (workspace / "new.txt").exists()
+    client.turn(thread, f"{ADD}\n!then\n!say done", approvalPolicy="on-request")
+    assert len(asked) == 1
+    assert (workspace / "new.txt").read_text() == "x\n"
+
+
+def test_what_is_no_picture_does_not_reach_the_model(server, model):
+    client = server()
+    thread = client.start_thread()
+    for url in ("data:image/png;base64,!!!", "data:text/plain;base64,aGk="):
+        picture = {"type": "image", "url": url}
+        text = {"type": "text", "text": "!say seen"}
+        begun = client.request("turn/start", {"threadId": thread, "input": [picture, text]})
+        client.end_of(begun["turn"]["id"])
+    said = [item for item in model.requests()[-1].body["input"] if item.get("role") == "user"][-2:]
+    for message in said:
+        assert [part["type"] for part in message["content"]] == ["input_text", "input_text"]
+        assert "left out" in message["content"][0]["text"]
+
+
+def test_folders_of_settings_are_absolute_or_the_servers(server, workspace, tmp_path):
+    client = server()
+    thread = client.start_thread(cwd=str(tmp_path))
+    policy = {"type": "workspaceWrite", "writableRoots": ["relative"]}
+    with pytest.raises(RpcError, match="AbsolutePathBuf deserialized without a base path"):
+        client.request("thread/settings/update", {"threadId": thread, "sandboxPolicy": policy})
+    client.request("thread/settings/update", {"threadId": thread, "cwd": "below"})
+    changed = client.wait_for("thread/settings/updated").params["threadSettings"]
+    assert changed["cwd"] == str(workspace / "below")
+    with pytest.raises(RpcError, match=r"default_permissions requires a `\[permissions\]` table"):
+        client.request("thread/settings/update", {"threadId": thread, "permissions": "mine"})

@@ -8,7 +8,7 @@ from typing import Any
 from config.models import ModelInfo
 from protocol.user_input import ImageInput, LocalImageInput, MentionInput, SkillInput, TextInput, UserInput
 from workers.instructions import message
-from workers.tools.image import ImageError, UnreadableImage, data_url
+from workers.tools.image import ImageError, UnreadableImage, check_data_url, data_url
 
 __all__ = ["message_of"]
 
@@ -37,7 +37,7 @@ def _mixed(items: list[UserInput], cwd: str, info: ModelInfo) -> dict[str, objec
                 content.append(_text(item.text))
             case ImageInput() if isinstance(item.url, str):
                 pictures += 1
-                content.append(_picture(item.detail, info, image_url=item.url))
+                content.append(_inline_picture(item, item.url, info))
             case ImageInput() if isinstance(item.file_id, str):
                 pictures += 1
                 content.append(_picture(item.detail, info, file_id=item.file_id))
@@ -61,6 +61,14 @@ def _picture(asked: str | None, info: ModelInfo, **where: str) -> dict[str, Any]
     if info.image_detail is not None:
         picture["detail"] = asked if info.image_detail == "high" and asked in TAKEN else info.image_detail
     return picture
+
+
+def _inline_picture(item: ImageInput, url: str, info: ModelInfo) -> dict[str, Any]:
+    try:
+        check_data_url(url)
+    except ImageError as error:
+        return _text(f"this picture was left out: {error}")
+    return _picture(item.detail, info, image_url=url)
 
 
 def _local_picture(item: LocalImageInput, cwd: str, number: int, info: ModelInfo) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from config.errors import PermissionsNotFoundError
 from config.resolve import reviewer_of, tier_of
 from protocol.base import Absent
 from protocol.control import ThreadSettings, ThreadSettingsUpdatedNotification
@@ -33,7 +34,7 @@ def override(session: Session, params: TurnOverrides) -> bool:
     settings = session.settings
     changes: dict[str, Any] = {}
     if params.cwd is not None:
-        changes["cwd"] = os.path.normpath(os.path.join(settings.cwd, params.cwd))
+        changes["cwd"] = os.path.abspath(params.cwd)  # from the server's folder, as at a start
     given = {
         "reasoning_effort": params.effort,
         "reasoning_summary": params.summary,
@@ -71,7 +72,7 @@ def _sandbox(params: TurnOverrides) -> dict[str, Any]:
         raise RpcError("`permissions` cannot be combined with `sandboxPolicy`")
     mode = PROFILE_MODES.get(params.permissions)
     if mode is None:
-        raise RpcError(f"permission profile `{params.permissions}` not found")
+        raise RpcError(f"failed to load configuration: {PermissionsNotFoundError(params.permissions)}")
     return {"sandbox": policy_of_mode(mode), "permission_profile": PermissionProfile(id=params.permissions)}
 
 

@@ -102,8 +102,9 @@ class ApplyPatch:
             read_only = isinstance(session.settings.sandbox, ReadOnly)
             where = "is blocked by read-only sandbox" if read_only else "outside of the project"
             raise ToolRefused(f"patch rejected: writing {where}; rejected by user approval settings")
+        asked = not allowed or session.settings.approval_policy == "untrusted"
         session.item_started(scope.turn_id, item)
-        if not allowed and not scope.approvals.granted.issuperset(paths):
+        if asked and not scope.approvals.granted.issuperset(paths):
             await self._ask(scope, item, paths)
         began = time.monotonic()
         output, code = await self._apply(scope, item, text, cwd, sandboxed=confined and allowed)

@@ -6,10 +6,12 @@ import base64
 import os
 import stat
 
-__all__ = ["MAX_IMAGE_BYTES", "ImageError", "UnreadableImage", "data_url", "media_type"]
+__all__ = ["MAX_IMAGE_BYTES", "ImageError", "UnreadableImage", "check_data_url", "data_url", "media_type"]
 
 MAX_IMAGE_BYTES = 20 * 1024 * 1024
 """Before base64, which adds a third. Model servers refuse larger images, and the text stays in the conversation."""
+
+NO_IMAGE = "unable to process image: invalid or unsupported image data"
 
 
 class ImageError(Exception):
@@ -37,6 +39,17 @@ def media_type(data: bytes) -> str | None:
     return None
 
 
+def check_data_url(url: str) -> None:
+    """:raises ImageError: `url` holds no image. A model server would refuse it, and all requests after it."""
+    head, _, body = url.partition(",")
+    try:
+        data = base64.b64decode(body, validate=True) if head.endswith(";base64") else b""
+    except ValueError:
+        data = b""
+    if media_type(data) is None:
+        raise ImageError(NO_IMAGE)
+
+
 def data_url(path: str) -> str:
     """`data:image/png;base64,…` of the image at `path`. Raises `ImageError`."""
     try:
@@ -54,5 +67,5 @@ def data_url(path: str) -> str:
         raise ImageError(f"unable to process image: more than {MAX_IMAGE_BYTES} bytes")
     kind = media_type(data)
     if kind is None:
-        raise ImageError("unable to process image: invalid or unsupported image data")
+        raise ImageError(NO_IMAGE)
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
