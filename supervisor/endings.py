@@ -85,9 +85,9 @@ class Endings:
         incarnation.end_kind = EndKind.STOPPED
         with suppress(RuntimeError):
             incarnation.thread.move(State.STOPPING)
-        if incarnation.thread.paused:
+        if incarnation.paused:
             await self._loop.run_in_executor(None, thaw, incarnation.handle.pid)
-            incarnation.thread.paused = False
+            incarnation.paused = False
         payload = b'{"materialize":true}' if materialize else b"{}"
         self._hub.send(incarnation.handle.token, Frame.STOP, int(STOP_GRACE_S * 1000), payload)
         try:

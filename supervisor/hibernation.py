@@ -71,9 +71,9 @@ class Hibernation:
         return sorted(found, key=lambda incarnation: incarnation.idle_since)
 
     def ask(self, incarnation: Incarnation) -> None:
-        """Ask a worker to end, unless it was asked a moment ago."""
-        now = time.monotonic()
-        if incarnation.sleep_asked is None or now - incarnation.sleep_asked > ASK_AGAIN_S:
+        """Ask a worker to end, unless it was asked a moment ago and nothing has happened since."""
+        now, asked = time.monotonic(), incarnation.sleep_asked
+        if asked is None or asked < incarnation.idle_since or now - asked > ASK_AGAIN_S:
             incarnation.sleep_asked = now
             self._hub.send(incarnation.handle.token, Frame.SLEEP)
 

@@ -89,6 +89,8 @@ class Incarnation:
         self.idle_since = time.monotonic()
         self.sleep_asked: float | None = None
         """When it was last asked to end because it has nothing to do."""
+        self.paused = False
+        """Whether an operator has stopped it; a successor is not."""
 
     def ended(self, exit_: Exit) -> End:
         """How it ended: by its cause, if somebody ended it, else as the system tells it."""
@@ -144,7 +146,6 @@ class LoadedThread:
         self.asked_for_worker = time.monotonic()
         self.next_start: float | None = None
         """When a dead worker's successor comes (monotonic clock)."""
-        self.paused = False
         self.last_stack: int | None = None
         """The process of the last worker that hung: its dump is in the stacks folder."""
         self.draining = False
@@ -176,6 +177,11 @@ class LoadedThread:
         if self.facts.goal:
             return f"goal {self.facts.goal}"
         return ""
+
+    @property
+    def paused(self) -> bool:
+        """Whether an operator has stopped its worker, and that worker is there."""
+        return self.incarnation is not None and self.incarnation.paused
 
     @property
     def busy(self) -> bool:

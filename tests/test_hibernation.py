@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,18 @@ def test_many_requests_while_a_worker_falls_asleep_are_all_answered(server):
     assert ledger.statuses() == {"completed": 24}
     assert sum(client.row(thread)["wakes"] for thread in threads) > 0
     assert {client.row(thread)["restarts"] for thread in threads} == {0}
+
+
+def test_a_worker_that_is_asked_while_it_loads_falls_asleep_when_it_has_loaded(server):
+    client = server("-c", "bulkhead.hibernate_after_s=0.001")  # each is asked at once
+    thread = client.start_thread()
+    client.turn(thread, "!say hello")
+    await_sleep(client, thread)
+    for _ in range(4):
+        with suppress(Exception):  # the new worker may be asleep again before anybody has looked
+            client.operate("restart", thread=thread)
+        await_sleep(client, thread)
+    assert client.row(thread)["epoch"] >= 5
 
 
 def test_a_sleeping_thread_is_nobody_elses_until_its_server_ends(server, marked):

@@ -146,13 +146,15 @@ def test_a_paused_thread_stands_still_and_counts_as_no_hang(server, bulkhead, wo
     assert bulkhead("resume", thread)[0] == exit_codes.FAILED
 
 
-def test_a_paused_thread_can_be_killed(server, bulkhead):
+def test_a_paused_thread_can_be_killed_and_its_next_worker_is_not_paused(server, bulkhead):
     client = server()
     thread = client.start_thread()
     turn = client.begin_turn(thread, "!stream 400 0.01")
     assert bulkhead("pause", thread)[0] == exit_codes.OK
     assert bulkhead("kill", thread)[0] == exit_codes.OK
     assert "killed by operator" in client.end_of(turn)["error"]["message"]
+    row = client.await_row(thread, lambda row: row["epoch"] == 2)
+    assert (row["paused"], row["why"]) == (False, None)
     assert client.turn(thread, "!say on we go")[-1]["params"]["turn"]["status"] == "completed"
 
 

@@ -75,7 +75,7 @@ class ThreadService:
         self._notes = Notes(Home(adopt.home))
         self._stopping = self.held = False
         self._drowsy = False
-        """Whether it was to sleep, and only MCP servers kept it awake."""
+        """Whether it was to sleep, and only what ends by itself kept it awake: its loading, a request, MCP servers."""
         self.overrides = ThreadOverrides()
         self._answering = True
         self._commands: asyncio.Queue[tuple[int, Command]] = asyncio.Queue()
@@ -102,7 +102,10 @@ class ThreadService:
 
     def sleep(self) -> None:
         """End, if nothing is under way that a successor could not take up from the rollout."""
-        if self.turns.current is not None or not self.unoccupied:
+        if self._stopping or self.turns.current is not None or not self._commands.empty():
+            return
+        if self._answering:
+            self._drowsy = True
             return
         if self.session is None or not self.toolbox.terminals.idle or not self.approvals.idle:
             return
@@ -166,6 +169,7 @@ class ThreadService:
         while True:
             self._answering = False
             self.turns.pursue_goal()
+            self.sleep_at_last()
             key, command = await self._commands.get()
             self._answering = True
             await self._answer(key, command)

@@ -29,7 +29,7 @@ async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
     incarnation = thread.incarnation
     if incarnation is None:
         raise RpcError(f"thread {thread.id} has no worker now ({thread.state})")
-    thread.paused = True
+    incarnation.paused = True
     stopped = await asyncio.get_running_loop().run_in_executor(None, freeze, incarnation.handle.pid)
     front.journal.note("paused", thread.id, processes=stopped)
     return {"thread": thread.id, "processes": stopped}

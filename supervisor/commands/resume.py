@@ -26,13 +26,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
     thread = target.find_thread(front, str(params.get("thread", "")))
     incarnation = thread.incarnation
-    if not thread.paused or incarnation is None:
+    if incarnation is None or not incarnation.paused:
         raise RpcError(f"thread {thread.id} is not paused ({thread.state})")
     running = await asyncio.get_running_loop().run_in_executor(None, thaw, incarnation.handle.pid)
     # Its silence was ours to answer for.
     incarnation.last_heard = time.monotonic()
     incarnation.ping_sent = None
-    thread.paused = False
+    incarnation.paused = False
     front.journal.note("resumed", thread.id, processes=running)
     return {"thread": thread.id, "processes": running}
 
