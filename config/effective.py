@@ -49,9 +49,12 @@ class _Template(msgspec.Struct, frozen=True):
 
 def read_config(document: Document, home: str, *, include_layers: bool) -> ConfigReadResponse:
     """:raises InvalidSettingError: a key we understand has a wrong type or is out of range."""
-    settings_of(document)
+    settings = settings_of(document)
+    merged = document.merged()
+    if settings.approval_policy == "on-failure":
+        merged = {**merged, "approval_policy": "on-request"}  # what it is called today
     return ConfigReadResponse(
-        config=_with_defaults(document.merged()),
+        config=_with_defaults(merged),
         origins=origins_of(document),
         layers=[_layer(layer) for layer in reversed(_all_layers(document, home))]
         if include_layers

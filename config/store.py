@@ -16,6 +16,7 @@ from config.document import CONFIG_FILE, Document, Layer, Origin
 from config.edits import MISSING, Edit, edit_text, lookup
 from config.effective import metadata_of, version_of
 from config.errors import ConfigWriteError, InvalidSettingError, MalformedConfigError
+from config.mcp_servers import mcp_servers_of
 from config.providers import providers_of
 from config.settings import settings_of
 from protocol.configuration import ConfigWriteResponse, OverriddenMetadata
@@ -131,6 +132,7 @@ def _check(values: dict[str, object]) -> None:
     try:
         settings_of(document)
         providers_of(document)
+        mcp_servers_of(document)
     except InvalidSettingError as error:
         raise ConfigWriteError(f"Invalid configuration: {error}") from error
 

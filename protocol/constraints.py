@@ -6,10 +6,11 @@ from typing import Annotated
 
 import msgspec
 
-__all__ = ["ABSOLUTE", "AbsolutePath", "Unsigned16", "UnsignedSize"]
+__all__ = ["ABSOLUTE", "AbsolutePath", "Unsigned16", "Unsigned32", "UnsignedSize"]
 
 ABSOLUTE = "^/"
 
 AbsolutePath = Annotated[str, msgspec.Meta(pattern=ABSOLUTE)]
 UnsignedSize = Annotated[int, msgspec.Meta(ge=0)]
 Unsigned16 = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
+Unsigned32 = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF_FFFF)]

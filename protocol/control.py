@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from protocol.base import UNSET, Absent, Params, Wire
+from protocol.constraints import Unsigned32
 from protocol.policy import ApprovalPolicy, SandboxPolicy
 from protocol.threads import ApprovalsReviewer, Environment, PermissionProfile, Personality
 from protocol.turns import CollaborationMode, TurnOverrides
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-Limit = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+Limit = Unsigned32
 
 
 class ThreadCompactStartParams(Params, kw_only=True):

@@ -5,11 +5,10 @@ Cursors are opaque to clients: JSON text that names a place and whether it belon
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-import msgspec
+from typing import Literal
 
 from protocol.base import UNSET, Absent, Params, Wire
+from protocol.constraints import Unsigned32
 from protocol.items import ThreadItem
 from protocol.turns import ItemsView, Turn
 
@@ -30,7 +29,7 @@ __all__ = [
 ]
 
 SortDirection = Literal["asc", "desc"]
-PageLimit = Annotated[int, msgspec.Meta(ge=0)]
+PageLimit = Unsigned32
 
 
 class InitialTurnsPage(Params, kw_only=True):

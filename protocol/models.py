@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from protocol.base import Params, Wire
+from protocol.constraints import Unsigned32
 
 __all__ = [
     "Model",
@@ -19,8 +20,7 @@ __all__ = [
 ]
 
 InputModality = Literal["text", "image"]
-# The peer refuses what does not fit 32 bits.
-Limit = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+Limit = Unsigned32
 
 
 class ReasoningEffortOption(Wire, kw_only=True):

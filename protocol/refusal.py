@@ -22,8 +22,8 @@ _PATH = re.compile(r" - at `\$(.*)`$")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _EXPECTED = re.compile(r"Expected `([^`]+)`")
 _RANGE = re.compile(r"Expected `int` (>=|<=) (\d+)")
-_WIDTHS = {"0": "usize", str(0xFFFF): "u16"}
-"""The bound that a number breaks -> the peer's name of the type."""
+_WIDTHS = {0xFFFF: "u16", 0xFFFF_FFFF: "u32"}
+"""The most that a number may be -> the peer's name of the type."""
 _NOT_ABSOLUTE = f"Expected `str` matching regex {ABSOLUTE!r}"
 _WORDS = {
     "str": "a string",
@@ -93,7 +93,8 @@ def explain(error: msgspec.ValidationError, params: bytes | str, kind: type[msgs
     if text.startswith(_NOT_ABSOLUTE):
         return "AbsolutePathBuf deserialized without a base path"
     if out_of_range := _RANGE.match(text):
-        return f"invalid value: {describe(value)}, expected {_WIDTHS.get(out_of_range.group(2), 'i64')}"
+        unbounded = "usize" if out_of_range.group(2) == "0" else "i64"
+        return f"invalid value: {describe(value)}, expected {_width(expected) or unbounded}"
     found = _EXPECTED.match(text)
     if found:
         if (struct := _struct(expected)) is not None and not isinstance(value, list):
@@ -101,7 +102,8 @@ def explain(error: msgspec.ValidationError, params: bytes | str, kind: type[msgs
         if any(getattr(meta, "pattern", None) == ABSOLUTE for meta in _metas(expected)):
             return f"invalid type: {describe(value)}, expected path string"
         wanted = found.group(1).removesuffix(" | null").split(" | ")[0]
-        return f"invalid type: {describe(value)}, expected {_WORDS.get(wanted, wanted)}"
+        word = (_width(expected) if wanted == "int" else None) or _WORDS.get(wanted, wanted)
+        return f"invalid type: {describe(value)}, expected {word}"
     return text.split(" - at ", maxsplit=1)[0]
 
 
@@ -173,6 +175,11 @@ def _struct(annotation: Any) -> type[msgspec.Struct] | None:
 
 def _metas(annotation: Any) -> list[Any]:
     return [meta for member in _members(annotation) for meta in getattr(member, "__metadata__", ())]
+
+
+def _width(annotation: Any) -> str | None:
+    bounds = (getattr(meta, "le", None) for meta in _metas(annotation))
+    return next((_WIDTHS[bound] for bound in bounds if bound in _WIDTHS), None)
 
 
 def _tags(annotation: Any) -> list[str]:

@@ -259,3 +259,18 @@ def test_every_request_is_answered_whatever_its_params(server):
     ask()
     assert served(client)
     assert client.row(thread)["epoch"] == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        (-1, "invalid value: integer `-1`, expected u32"),
+        (2**32, "invalid value: integer `4294967296`, expected u32"),
+        ("x", 'invalid type: string "x", expected u32'),
+    ],
+)
+@pytest.mark.parametrize("method", ["thread/list", "model/list"])
+def test_a_page_has_32_bits_of_rows(server, method, limit, told):
+    with pytest.raises(RpcError) as refused:
+        server().request(method, {"limit": limit})
+    assert refused.value.message == f"Invalid request: {told}"

@@ -194,6 +194,7 @@ def test_a_version_that_is_not_the_last_one_is_a_conflict(server, home):
             5,
             "Invalid configuration: invalid type: integer `5`, expected a string\nin `model`\n",
         ),
+        ("mcp_servers.y", {}, "Invalid configuration: invalid transport\nin `mcp_servers.y`\n"),
         ("a..b", 5, "keyPath segments must not be empty"),
         ("model.x", 5, "cannot set value on non-table parent"),
     ],
@@ -272,3 +273,9 @@ def test_there_are_no_requirements_and_mcp_servers_can_be_reloaded(server):
     assert refusal(client, "configRequirements/read", {"a": 1})["message"] == (
         "Invalid request: invalid type: map, expected unit"
     )
+
+
+def test_the_old_name_of_an_approval_policy_is_read_as_todays(server, home):
+    client = server()
+    write(client, "approval_policy", "on-failure")
+    assert client.request("config/read", {})["config"]["approval_policy"] == "on-request"
