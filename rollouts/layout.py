@@ -78,6 +78,7 @@ class Home:
         self.names = self.root / "session_index.jsonl"
         self.names_lock = self.root / "session_index.jsonl.lock"
         self.leases = self.root / "bulkhead" / "leases"
+        self.patches = self.root / "bulkhead" / "patches"
         self.index = self.root / "bulkhead" / "threads.sqlite"
         self.notes = self.root / "bulkhead" / "notes"
         self.receipts = self.root / "bulkhead" / "receipts"

@@ -491,7 +491,7 @@ def program(folder: Path, text: bytes, *arguments: str) -> subprocess.CompletedP
     python, *rest = patch_argv()
     return subprocess.run(
         [python, *arguments, *rest],
-        input=patch_input("") + text,
+        input=patch_input(text),
         cwd=folder,
         env={},
         capture_output=True,

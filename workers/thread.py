@@ -41,6 +41,7 @@ from workers.recovery import Recovery
 from workers.session import Session
 from workers.skills import found_again
 from workers.toolbox import Toolbox
+from workers.tools.patch_run import put_back as put_back_patch
 from workers.turns import Turns
 
 __all__ = ["ThreadService"]
@@ -225,7 +226,9 @@ class ThreadService:
     async def load(self, params: wire.ThreadResumeParams, **how: bool) -> Session:
         """Read a stored thread beside the loop: it may be a gigabyte, and we must answer pings meanwhile."""
         work = partial(resume_session, self.adopt, self.link, self._document, params, **how)
-        return self._settle(await self._loop.run_in_executor(None, work), params)
+        session = self._settle(await self._loop.run_in_executor(None, work), params)
+        await put_back_patch(session)
+        return session
 
     def begin_from_items(self, params: wire.ThreadResumeParams) -> Session:
         """Make a new thread's session with items of the client's."""

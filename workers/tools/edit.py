@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Mapping
@@ -18,25 +17,20 @@ from protocol.notifications import (
 )
 from protocol.policy import DangerFullAccess, ExternalSandbox, ReadOnly
 from sandbox_backends import view
-from sandbox_backends.command import RunningCommand
 from sandbox_backends.errors import SandboxError
 from sandbox_backends.plan import Ids
-from sandbox_backends.planner import plan
-from sandbox_backends.result import ExecResult
-from sandbox_backends.runner import run_with_plan
 from workers.approvals import Unanswerable
 from workers.session import now_ms
 from workers.tools import patch, tool_output
-from workers.tools.patch_program import patch_argv, patch_input
+from workers.tools.patch_journal import Intent
+from workers.tools.patch_run import apply_patch
 from workers.tools.tool import Call, ToolRefused, TurnCancelled, TurnScope, arguments_of
 from workers.tools.workspace import Workspace
 
 __all__ = ["ApplyPatch"]
 
-APPLY_TIMEOUT_MS = 60_000
-"""A patch is text in memory; a minute means that a file system does not answer."""
-INTERRUPT_PATIENCE_S = 5.0
-"""What an interrupted turn waits for its patch; most take milliseconds."""
+TOKEN_BYTES = 8
+"""Of the name of a patch: nobody shall have files of that name, nor guess it."""
 GRAMMAR = """start: begin_patch hunk+ end_patch
 begin_patch: "*** Begin Patch" LF
 end_patch: "*** End Patch" LF?
@@ -167,38 +161,19 @@ class ApplyPatch:
     async def _apply(
         self, scope: TurnScope, item: FileChangeItem, text: str, cwd: str, *, sandboxed: bool
     ) -> tuple[str, int]:
-        """Run the patch program with an empty environment; its output and exit code."""
-        session, confinement = scope.session, scope.confinement()
+        """Run the patch program; its output and exit code."""
+        confinement = scope.confinement()
         try:
-            prepared = plan(
-                patch_argv(),
-                cwd=cwd,
-                workspace=confinement.workspace,
-                policy=confinement.policy,
-                env={},
-                pins=self._pins(scope) if sandboxed else (),
-                own=session.own,
-                sandboxed=sandboxed,
-                stdin="pipe",
-                timeout_ms=APPLY_TIMEOUT_MS,
-                ids=Ids(thread=session.id, turn=scope.turn_id, item=item.id),
-            )
-            command = await run_with_plan(prepared)
-            command.write(patch_input(text))
-            command.close_stdin()
-            result = await _finished(command)
+            pins = self._pins(scope) if sandboxed else ()
         except SandboxError as error:
             return str(error), 1
-        return result.output.text(), result.exit_code
-
-
-async def _finished(command: RunningCommand) -> ExecResult:
-    """Its result. An interrupt waits for it: ended between two files, a patch would be half done."""
-    running = asyncio.ensure_future(command.wait())
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait((running,), timeout=INTERRUPT_PATIENCE_S)
-        running.cancel()  # ends what still runs
-        await asyncio.wait((running,))
-        raise
+        intent = Intent(
+            token=os.urandom(TOKEN_BYTES).hex(),
+            cwd=cwd,
+            workspace=confinement.workspace,
+            policy=confinement.policy,
+            pins=pins,
+            sandboxed=sandboxed,
+        )
+        ids = Ids(thread=scope.session.id, turn=scope.turn_id, item=item.id)
+        return await apply_patch(scope.session, intent, text, ids)

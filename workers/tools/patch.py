@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from protocol.file_changes import AddKind, DeleteKind, FileUpdateChange, PatchChangeKind, UpdateKind
 from workers.tools.hunks import unified
-from workers.tools.patch_apply import Change, PatchApplyError, PatchVerifyError, Verified, apply, verify
+from workers.tools.patch_apply import (
+    Change,
+    PatchApplyError,
+    PatchVerifyError,
+    Verified,
+    apply,
+    steps,
+    verify,
+)
 from workers.tools.patch_grammar import Patch, PatchError, PatchSyntaxError, parse
 
 __all__ = [
@@ -20,6 +28,7 @@ __all__ = [
     "apply",
     "failure",
     "parse",
+    "steps",
     "touched",
     "verify",
     "wire_changes",

@@ -11,13 +11,23 @@ import stat
 
 from .patch_grammar import AddFile, DeleteFile, Patch, PatchError, Record, UpdateFile, parse
 from .patch_match import PatchVerifyError, updated_text
-from .patch_write import Writing
+from .patch_undo import Step, fingerprint
+from .patch_write import Content, Writing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
-__all__ = ["Change", "PatchApplyError", "PatchVerifyError", "Verified", "apply", "parse", "verify"]
+__all__ = [
+    "Change",
+    "PatchApplyError",
+    "PatchVerifyError",
+    "Verified",
+    "apply",
+    "parse",
+    "steps",
+    "verify",
+]
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 """Larger files are refused: old and new text are held in memory, and no model writes hunks for such a file."""
@@ -183,25 +193,36 @@ def _updated(section: UpdateFile, path: str, cwd: str) -> Change:
     )
 
 
-def apply(verified: Verified) -> str:
+def steps(verified: Verified) -> tuple[Step, ...]:
+    """What is to be done to which file, in order; nothing where the patch changes nothing."""
+    return tuple(step for step, _ in _planned(verified))
+
+
+def apply(verified: Verified, token: str = "", expected: tuple[Step, ...] | None = None) -> str:
     """Write the files. Returns the summary for the model; raises `PatchApplyError`.
 
-    All files or none: when one cannot be written, those before it are put back. A symbolic link is written through.
-    Modes are kept, missing folders are made. Files are written in the patch's order, which matters where a folder
-    takes the place of a file.
+    All files or none: when one cannot be written, those before it are put back; after a kill, `undo_dead` does that. A
+    symbolic link is written through. Modes are kept, missing folders are made. Files are written in the patch's order,
+    which matters where a folder takes the place of a file. `token` (random without) names the patch, `expected` are the
+    steps that were found before, by somebody who noted them.
     """
-    writing = Writing()
-    for change in verified.changes:
-        try:
-            _write(change, writing)
-        except BaseException as error:
-            lost = writing.undo()
-            if not isinstance(error, OSError):
-                raise
-            verb = "delete" if change.new is None else "write"
-            target = change.move_path or change.path
-            raise PatchApplyError(f"Failed to {verb} file {target}: {_reason(error)}", lost) from error
-    writing.finish()
+    planned = _planned(verified)
+    if expected is not None and expected != tuple(step for step, _ in planned):
+        raise PatchApplyError("The files were changed while the patch was prepared", ())
+    writing = Writing(
+        token or os.urandom(8).hex(),
+        [step for step, _ in planned],
+        [content for _, content in planned],
+    )
+    try:
+        writing.run()
+    except BaseException as error:
+        lost = writing.undo()
+        if not isinstance(error, OSError):
+            raise
+        step, content = planned[writing.failed]
+        verb = "delete" if content.data is None else "write"
+        raise PatchApplyError(f"Failed to {verb} file {step.path}: {_reason(error)}", lost) from error
     return "Success. Updated the following files:\n" + "".join(
         f"{line}\n" for line in _summary(verified.changes)
     )
@@ -216,13 +237,24 @@ def _summary(changes: tuple[Change, ...]) -> tuple[str, ...]:
     )
 
 
-def _write(change: Change, writing: Writing) -> None:
-    if change.new is None:
-        writing.delete(change.path)
-        return
-    target = os.path.realpath(change.move_path or change.path)
-    moved = change.move_path is not None and target != os.path.realpath(change.path)
-    if moved or change.new != change.old:
-        writing.write(target, change.new, stat.S_IMODE(change.mode) if change.old is not None else None)
-    if moved:
-        writing.delete(change.path)
+def _planned(verified: Verified) -> list[tuple[Step, Content]]:
+    found: list[tuple[Step, Content]] = []
+    for change in verified.changes:
+        target = os.path.realpath(change.move_path or change.path)
+        moved = change.move_path is not None and target != os.path.realpath(change.path)
+        if change.new is not None and (moved or change.new != change.old):
+            mode = stat.S_IMODE(change.mode) if change.old is not None else None
+            old = change.replaced if moved else change.old
+            found.append((_step(target, change.new, old), Content(change.new, mode, old)))
+        if change.new is None or moved:
+            folder, name = os.path.split(change.path)
+            gone = os.path.join(os.path.realpath(folder), name)
+            found.append((_step(gone, None, change.old), Content(None, None, change.old)))
+    return found
+
+
+def _step(path: str, new: bytes | None, old: bytes | None) -> Step:
+    base = os.path.dirname(path)
+    while not os.path.isdir(base):
+        base = os.path.dirname(base)
+    return Step(path, base, "" if new is None else fingerprint(new), old is not None)

@@ -9,13 +9,16 @@ from __future__ import annotations
 import marshal
 import os
 import sys
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 
-__all__ = ["patch_argv", "patch_input"]
+from workers.tools.patch_undo import Step
+
+__all__ = ["patch_argv", "patch_input", "undo_input"]
 
 PACKAGE = "workers.tools"
-MODULES = ("patch_grammar", "patch_match", "patch_write", "patch_apply", "patch_main")
+MODULES = ("patch_grammar", "patch_match", "patch_undo", "patch_write", "patch_apply", "patch_main")
 """Each after those it imports; the last is the program."""
 LOADER = """\
 import sys, marshal
@@ -43,9 +46,20 @@ def _image() -> bytes:
 
 
 def patch_argv() -> list[str]:
-    """The command that reads `patch_input`: isolated, without site-packages, without an environment."""
+    """The command that reads `patch_input` or `undo_input`: isolated, without site-packages, without an environment."""
     return [os.path.realpath(sys.executable), "-I", "-S", "-E", "-c", LOADER % PACKAGE, str(len(_image()))]
 
 
-def patch_input(text: str) -> bytes:
-    return _image() + text.encode()
+def patch_input(text: str | bytes, token: str = "", steps: Sequence[Step] | None = None) -> bytes:
+    """What makes the program apply a patch; `token` and `steps` as of `patch_apply.apply`."""
+    data = text.encode() if isinstance(text, str) else text
+    return _image() + marshal.dumps(("apply", token, _plain(steps), data))
+
+
+def undo_input(token: str, steps: Sequence[Step]) -> bytes:
+    """What makes it put back what it has left half done when it was ended."""
+    return _image() + marshal.dumps(("undo", token, _plain(steps), b""))
+
+
+def _plain(steps: Sequence[Step] | None) -> list[tuple[str, str, str, bool]] | None:
+    return None if steps is None else [(step.path, step.base, step.new, step.old) for step in steps]
