@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from workers.tools.tool import function_of
+
 __all__ = ["OfferedTool", "offered_tools"]
 
 PREFIX = "mcp__"
@@ -44,13 +46,7 @@ class OfferedTool(msgspec.Struct, frozen=True, kw_only=True):
         return str(self.declared.get("description") or "")
 
     def definition(self) -> dict[str, Any]:
-        return {
-            "type": "function",
-            "name": self.name,
-            "description": self.description,
-            "strict": False,
-            "parameters": _parameters(self.declared.get("inputSchema")),
-        }
+        return function_of(self.name, self.description, _parameters(self.declared.get("inputSchema")))
 
 
 def _parameters(schema: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from protocol.client_tools import (
     ToolRequestUserInputResponse,
 )
 from workers.approvals import Unanswerable
-from workers.tools.tool import Call, ToolRefused, TurnScope, arguments_of
+from workers.tools.tool import Call, ToolRefused, TurnScope, arguments_of, function, record
 
 __all__ = ["RequestUserInput"]
 
@@ -41,15 +41,9 @@ class RequestUserInput:
 
     def definition(self) -> Mapping[str, Any]:
         text = {"type": "string"}
-        option = {
-            "type": "object",
-            "properties": {"label": text, "description": text},
-            "required": ["label", "description"],
-            "additionalProperties": False,
-        }
-        question = {
-            "type": "object",
-            "properties": {
+        option = record({"label": text, "description": text}, required=["label", "description"])
+        question = record(
+            {
                 "id": {"type": "string", "description": "A name for the answer, in snake_case."},
                 "header": {"type": "string", "description": "A heading of a word or two."},
                 "question": text,
@@ -60,21 +54,14 @@ class RequestUserInput:
                     "The user can always write one of his own.",
                 },
             },
-            "required": ["id", "header", "question", "options"],
-            "additionalProperties": False,
-        }
-        return {
-            "type": "function",
-            "name": self.name,
-            "description": "Asks the user one to three short questions and waits for the answers. In plan mode only.",
-            "strict": False,
-            "parameters": {
-                "type": "object",
-                "properties": {"questions": {"type": "array", "items": question}},
-                "required": ["questions"],
-                "additionalProperties": False,
-            },
-        }
+            required=["id", "header", "question", "options"],
+        )
+        return function(
+            self.name,
+            "Asks the user one to three short questions and waits for the answers. In plan mode only.",
+            {"questions": {"type": "array", "items": question}},
+            required=["questions"],
+        )
 
     async def call(self, scope: TurnScope, call: Call) -> str:
         if not scope.session.plan_mode:

@@ -17,7 +17,7 @@ from protocol.client_tools import (
 from protocol.items import DynamicToolCallItem
 from protocol.tool_content import InputAudioContent, InputImageContent, InputTextContent, ToolContent
 from workers.approvals import Misshapen, Unanswerable
-from workers.tools.tool import Call, ToolRefused, TurnScope
+from workers.tools.tool import Call, ToolRefused, TurnScope, function_of
 
 __all__ = ["call_dynamic", "dynamic_definitions", "find_dynamic"]
 
@@ -39,13 +39,7 @@ def dynamic_definitions(tools: Sequence[DynamicTool]) -> Iterator[Mapping[str, A
 
 
 def _definition(tool: DynamicFunction) -> Mapping[str, Any]:
-    return {
-        "type": "function",
-        "name": tool.name,
-        "description": tool.description,
-        "strict": False,
-        "parameters": tool.input_schema,
-    }
+    return function_of(tool.name, tool.description, tool.input_schema)
 
 
 def find_dynamic(tools: Sequence[DynamicTool], call: Call) -> bool:

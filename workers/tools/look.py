@@ -10,7 +10,7 @@ import msgspec
 
 from protocol.items import ImageViewItem
 from workers.tools.image import ImageError, data_url
-from workers.tools.tool import Call, ToolRefused, TurnScope, arguments_of
+from workers.tools.tool import Call, ToolRefused, TurnScope, arguments_of, function
 
 __all__ = ["ViewImage"]
 
@@ -23,18 +23,12 @@ class ViewImage:
     name = "view_image"
 
     def definition(self) -> Mapping[str, Any]:
-        return {
-            "type": "function",
-            "name": self.name,
-            "description": "Shows you a picture from a file.",
-            "strict": False,
-            "parameters": {
-                "type": "object",
-                "properties": {"path": {"type": "string", "description": "The file, relative to the cwd."}},
-                "required": ["path"],
-                "additionalProperties": False,
-            },
-        }
+        return function(
+            self.name,
+            "Shows you a picture from a file.",
+            {"path": {"type": "string", "description": "The file, relative to the cwd."}},
+            required=["path"],
+        )
 
     async def call(self, scope: TurnScope, call: Call) -> list[dict[str, Any]]:
         arguments = arguments_of(call, ImageArguments)

@@ -16,7 +16,7 @@ from protocol.policy import ApprovalPolicy, GranularApproval
 from workers.approvals import Unanswerable
 from workers.permissions import Asked, Permissions, asked_permissions
 from workers.session import now_ms
-from workers.tools.tool import Call, ToolRefused, TurnScope, arguments_of
+from workers.tools.tool import Call, ToolRefused, TurnScope, arguments_of, function, record
 
 __all__ = ["SCHEMA", "RequestPermissions"]
 
@@ -25,14 +25,9 @@ SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "description": "What is needed beyond the sandbox.",
     "properties": {
-        "network": {
-            "type": "object",
-            "properties": {"enabled": {"type": "boolean", "description": "True: access to the network."}},
-            "additionalProperties": False,
-        },
-        "file_system": {
-            "type": "object",
-            "properties": {
+        "network": record({"enabled": {"type": "boolean", "description": "True: access to the network."}}),
+        "file_system": record(
+            {
                 "read": {
                     "type": "array",
                     "items": {"type": "string"},
@@ -44,8 +39,7 @@ SCHEMA: Mapping[str, Any] = {
                     "description": "Folders to write in, as absolute paths.",
                 },
             },
-            "additionalProperties": False,
-        },
+        ),
     },
     "additionalProperties": False,
 }
@@ -61,26 +55,20 @@ class RequestPermissions:
     name = "request_permissions"
 
     def definition(self) -> Mapping[str, Any]:
-        return {
-            "type": "function",
-            "name": self.name,
-            "description": "Asks the user for permissions that the sandbox does not give, and waits. What he grants "
+        return function(
+            self.name,
+            "Asks the user for permissions that the sandbox does not give, and waits. What he grants "
             "(it may be less) holds for the commands and patches that follow, in this turn or in the whole session.",
-            "strict": False,
-            "parameters": {
-                "type": "object",
-                "properties": {
-                    "permissions": SCHEMA,
-                    "reason": {"type": "string", "description": "For the user: what they are needed for."},
-                    "environment_id": {
-                        "type": "string",
-                        "description": f"Where they are needed; there is only `{ENVIRONMENT}`.",
-                    },
+            {
+                "permissions": SCHEMA,
+                "reason": {"type": "string", "description": "For the user: what they are needed for."},
+                "environment_id": {
+                    "type": "string",
+                    "description": f"Where they are needed; there is only `{ENVIRONMENT}`.",
                 },
-                "required": ["permissions"],
-                "additionalProperties": False,
             },
-        }
+            required=["permissions"],
+        )
 
     async def call(self, scope: TurnScope, call: Call) -> str:
         arguments = arguments_of(call, RequestArguments)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from protocol.notifications import PlanStep, TurnPlanUpdated
-from workers.tools.tool import Call, TurnScope, arguments_of
+from workers.tools.tool import Call, TurnScope, arguments_of, function, record
 
 __all__ = ["UpdatePlan"]
 
@@ -34,9 +34,8 @@ class UpdatePlan:
     name = "update_plan"
 
     def definition(self) -> Mapping[str, Any]:
-        step = {
-            "type": "object",
-            "properties": {
+        step = record(
+            {
                 "step": {"type": "string"},
                 "status": {
                     "type": "string",
@@ -44,21 +43,14 @@ class UpdatePlan:
                     "description": "At most one step in progress.",
                 },
             },
-            "required": ["step", "status"],
-            "additionalProperties": False,
-        }
-        return {
-            "type": "function",
-            "name": self.name,
-            "description": "Shows the user the steps of the task and where it stands.",
-            "strict": False,
-            "parameters": {
-                "type": "object",
-                "properties": {"explanation": {"type": "string"}, "plan": {"type": "array", "items": step}},
-                "required": ["plan"],
-                "additionalProperties": False,
-            },
-        }
+            required=["step", "status"],
+        )
+        return function(
+            self.name,
+            "Shows the user the steps of the task and where it stands.",
+            {"explanation": {"type": "string"}, "plan": {"type": "array", "items": step}},
+            required=["plan"],
+        )
 
     async def call(self, scope: TurnScope, call: Call) -> str:
         arguments = arguments_of(call, PlanArguments)

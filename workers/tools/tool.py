@@ -17,7 +17,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-__all__ = ["Call", "Refusal", "Tool", "ToolRefused", "TurnCancelled", "TurnScope", "arguments_of"]
+__all__ = [
+    "Call",
+    "Refusal",
+    "Tool",
+    "ToolRefused",
+    "TurnCancelled",
+    "TurnScope",
+    "arguments_of",
+    "function",
+    "function_of",
+    "record",
+]
 
 
 class ToolRefused(Exception):
@@ -94,14 +105,17 @@ class Tool(Protocol):
         """
 
 
-def function(
-    name: str, description: str, properties: Mapping[str, Any], *, required: Sequence[str] | None = None
-) -> Mapping[str, Any]:
-    """A function as the Responses API is told of it; None: nothing is said of what is required."""
-    parameters: dict[str, Any] = {"type": "object", "properties": dict(properties)}
+def record(properties: Mapping[str, Any], *, required: Sequence[str] | None = None) -> dict[str, Any]:
+    """The JSON schema of an object with these members and no others; None: nothing is said of what is required."""
+    schema: dict[str, Any] = {"type": "object", "properties": dict(properties)}
     if required is not None:
-        parameters["required"] = list(required)
-    parameters["additionalProperties"] = False
+        schema["required"] = list(required)
+    schema["additionalProperties"] = False
+    return schema
+
+
+def function_of(name: str, description: str, parameters: Any) -> dict[str, Any]:
+    """A function as the Responses API is told of it. `parameters`: a JSON schema."""
     return {
         "type": "function",
         "name": name,
@@ -109,6 +123,13 @@ def function(
         "strict": False,
         "parameters": parameters,
     }
+
+
+def function(
+    name: str, description: str, properties: Mapping[str, Any], *, required: Sequence[str] | None = None
+) -> Mapping[str, Any]:
+    """A function of ours: its arguments are a record."""
+    return function_of(name, description, record(properties, required=required))
 
 
 def arguments_of(call: Call, kind: type[T]) -> T:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from workers.mcp.names import OfferedTool
+from workers.tools.tool import record
 
 __all__ = ["definition", "namespaces", "search"]
 
@@ -35,18 +36,16 @@ def definition() -> Mapping[str, Any]:
             "Not all tools are listed here: the ones of MCP servers are found with this, "
             "not with list_mcp_resources or list_mcp_resource_templates."
         ),
-        "parameters": {
-            "type": "object",
-            "properties": {
+        "parameters": record(
+            {
                 "query": {"type": "string", "description": "What the tool is to do, or its name."},
                 "limit": {
                     "type": "number",
                     "description": f"At most so many tools; default {DEFAULT_LIMIT}.",
                 },
             },
-            "required": ["query"],
-            "additionalProperties": False,
-        },
+            required=["query"],
+        ),
     }
 
 
