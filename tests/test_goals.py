@@ -21,6 +21,13 @@ TOKENS = 110
 """What the scripted model asks for a response with `!usage 100 10`."""
 
 
+def after_a_turn(client):
+    """The client with a thread that has had a turn: a goal is set where a conversation is."""
+    thread = client.start_thread()
+    client.turn(thread, "!say hello")
+    return client, thread
+
+
 def set_goal(client, thread, **wishes):
     return client.request("thread/goal/set", {"threadId": thread, **wishes})["goal"]
 
@@ -69,9 +76,7 @@ def refusal(client, method, **params):
 
 
 def test_a_goal_is_pursued_turn_after_turn_until_the_model_says_that_it_is_reached(server, model, home):
-    client = server()
-    thread = client.start_thread()
-    client.turn(thread, "!say hello")
+    client, thread = after_a_turn(server())
     since = client.mark()
     goal = set_goal(client, thread, objective=LOOK + "\n!usage 100 10")
     assert (goal["status"], goal["tokensUsed"], goal["tokenBudget"]) == ("active", 0, None)
@@ -108,9 +113,7 @@ def test_a_goal_is_pursued_turn_after_turn_until_the_model_says_that_it_is_reach
 
 
 def test_unread_is_told_when_the_thread_comes_to_rest(server):
-    client = server()
-    thread = client.start_thread()
-    client.turn(thread, "!say hello")
+    client, thread = after_a_turn(server())
     since = client.mark()
     set_goal(client, thread, objective=LOOK)
     client.end_of(next_turn(client, since), since=since)
@@ -120,9 +123,7 @@ def test_unread_is_told_when_the_thread_comes_to_rest(server):
 
 
 def test_an_interrupt_stops_it_until_the_user_has_spoken(server):
-    client = server()
-    thread = client.start_thread()
-    client.turn(thread, "!say hello")
+    client, thread = after_a_turn(server())
     since = client.mark()
     set_goal(client, thread, objective=HANG)
     turn = next_turn(client, since)
@@ -143,9 +144,7 @@ def test_an_interrupt_stops_it_until_the_user_has_spoken(server):
 
 def test_what_the_user_says_goes_first(server):
     """A turn/start that waits for the end of a turn has the place of the goal's."""
-    client = server()
-    thread = client.start_thread()
-    client.turn(thread, "!say hello")
+    client, thread = after_a_turn(server())
     since = client.mark()
     set_goal(client, thread, objective=HANG)
     turn = next_turn(client, since)
@@ -160,9 +159,7 @@ def test_what_the_user_says_goes_first(server):
 
 
 def test_a_budget_that_is_spent_ends_it_and_the_turn_may_come_to_an_end(server, model):
-    client = server()
-    thread = client.start_thread()
-    client.turn(thread, "!say hello")
+    client, thread = after_a_turn(server())
     since = client.mark()
     script = "!usage 100 10\n!run true\n!then\n!usage 100 10\n!run true\n!then\n!say that is all"
     set_goal(client, thread, objective=script, tokenBudget=TOKENS)
@@ -190,9 +187,7 @@ def test_a_budget_that_is_spent_ends_it_and_the_turn_may_come_to_an_end(server, 
     ],
 )
 def test_a_turn_that_fails_ends_it(server, script, status):
-    client = server()
-    thread = client.start_thread()
-    client.turn(thread, "!say hello")
+    client, thread = after_a_turn(server())
     since = client.mark()
     set_goal(client, thread, objective=script)
     turn = next_turn(client, since)
@@ -202,9 +197,7 @@ def test_a_turn_that_fails_ends_it(server, script, status):
 
 
 def test_a_worker_that_dies_in_its_turn_ends_it_and_says_why(server):
-    client = server()
-    thread = client.start_thread()
-    client.turn(thread, "!say hello")
+    client, thread = after_a_turn(server())
     since = client.mark()
     set_goal(client, thread, objective=HANG)
     turn = next_turn(client, since)
@@ -224,9 +217,7 @@ def test_a_worker_that_dies_in_its_turn_ends_it_and_says_why(server):
 
 
 def test_turns_that_do_nothing_are_not_repeated_for_ever(server):
-    client = server()
-    thread = client.start_thread()
-    client.turn(thread, "!say hello")
+    client, thread = after_a_turn(server())
     since = client.mark()
     set_goal(client, thread, objective="!say still thinking")
     await_goal(client, "blocked", since=since)
@@ -237,9 +228,7 @@ def test_turns_that_do_nothing_are_not_repeated_for_ever(server):
 
 def test_turns_without_a_word_of_the_user_have_a_limit(server, model, home):
     write_config(home, model.url, {"bulkhead.goal_turns": "3"})
-    client = server()
-    thread = client.start_thread()
-    client.turn(thread, "!say hello")
+    client, thread = after_a_turn(server())
     since = client.mark()
     set_goal(client, thread, objective=LOOK)
     await_goal(client, "blocked", since=since)
@@ -249,9 +238,7 @@ def test_turns_without_a_word_of_the_user_have_a_limit(server, model, home):
 
 
 def test_a_goal_outlives_the_server_and_a_fork_has_none(server):
-    client = server()
-    thread = client.start_thread()
-    client.turn(thread, "!say hello")
+    client, thread = after_a_turn(server())
     since = client.mark()
     set_goal(client, thread, objective=HANG, tokenBudget=10**6)
     client.first_delta(thread, since=since)
@@ -317,9 +304,7 @@ def test_what_the_peers_model_made_of_a_goal_is_in_its_rollout(tmp_path):
 
 
 def test_a_drained_thread_begins_no_turn_and_goes_on_with_the_goal_when_it_is_loaded_again(server, bulkhead):
-    client = server()
-    thread = client.start_thread()
-    client.turn(thread, "!say hello")
+    client, thread = after_a_turn(server())
     since = client.mark()
     set_goal(client, thread, objective=LOOK)
     next_turn(client, since)
@@ -335,9 +320,7 @@ def test_a_drained_thread_begins_no_turn_and_goes_on_with_the_goal_when_it_is_lo
 
 
 def test_a_replaced_worker_goes_on_with_the_goal(server, bulkhead):
-    client = server()
-    thread = client.start_thread()
-    client.turn(thread, "!say hello")
+    client, thread = after_a_turn(server())
     since = client.mark()
     set_goal(client, thread, objective=LOOK)
     next_turn(client, since)
