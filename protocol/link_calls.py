@@ -51,14 +51,21 @@ class Throttled(msgspec.Struct, kw_only=True, tag="throttled"):
 
 
 class McpTokenCall(msgspec.Struct, kw_only=True, tag="mcp token"):
-    """An access token for the MCP server of this name at this address, if somebody has logged in to it."""
+    """An access token for the MCP server of this name at this address, if somebody has logged in to it.
+
+    `refused`: the mark of a token that the server takes no more, which is then renewed if it is still the one there is.
+    """
 
     name: str
     url: str
+    refused: str | None = None
 
 
 class McpTokenAnswer(msgspec.Struct, kw_only=True):
+    """`mark` names the token without telling it."""
+
     token: str | None = None
+    mark: str = ""
 
     def __repr__(self) -> str:
         return f"McpTokenAnswer({'a token' if self.token else 'none'})"

@@ -94,12 +94,12 @@ class Broker:
         task.add_done_callback(self._others.discard)
 
     async def _mcp_token(self, call: McpTokenCall, answer: Answer) -> None:
-        token: str | None = None
+        found = McpTokenAnswer()
         try:
-            token = await self._mcp_logins.access_token(call)
+            found = await self._mcp_logins.access_token(call)
         except Exception:
             log.exception("a worker's call failed")
-        answer(_encode(McpTokenAnswer(token=token)))
+        answer(_encode(found))
 
     def forget(self, worker: bytes) -> None:
         """The worker is dead."""

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from auth.errors import AuthError, LoginError
+from auth.keeper import fingerprint
 from auth.mcp_tokens import McpToken, McpTokens
 from config.mcp_servers import McpServer, mcp_servers_of
 from protocol.base import Wire
-from protocol.link_calls import McpTokenCall
+from protocol.link_calls import McpTokenAnswer, McpTokenCall
 from protocol.mcp import McpServerOauthLoginCompletedNotification, McpServerOauthLoginParams
 from protocol.session import PROTOCOL_VERSION
 from supervisor.configuration import Configuration
@@ -113,17 +114,19 @@ class McpLogins:
             return "internal error"
         return None
 
-    async def access_token(self, call: McpTokenCall) -> str | None:
+    async def access_token(self, call: McpTokenCall) -> McpTokenAnswer:
         """For a worker's connection; None: there is no login, or it is over."""
         async with self._locks.setdefault(call.url, asyncio.Lock()):
             try:
                 token = await asyncio.to_thread(self._tokens.load, call.name, call.url)
-                if token is not None and token.stale:
+                if token is not None and (token.stale or fingerprint(token.access_token) == call.refused):
                     token = await self._renew(token)
             except AuthError as error:
                 log.warning("no token for the MCP server %s: %s", call.name, error)
-                return None
-        return None if token is None else token.access_token
+                token = None
+        if token is None:
+            return McpTokenAnswer()
+        return McpTokenAnswer(token=token.access_token, mark=fingerprint(token.access_token))
 
     async def _renew(self, token: McpToken) -> McpToken:
         module = await asyncio.to_thread(importlib.import_module, "auth.mcp_login")

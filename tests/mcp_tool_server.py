@@ -238,6 +238,8 @@ class HttpTools(ThreadingHTTPServer):
         self.lifetime_s = 3600
         self.forms: list[dict[str, str]] = []
         """What the token endpoint was sent."""
+        self.refuses_all = False
+        """Whatever token they bear."""
 
     def issue(self) -> None:
         """Give tokens itself, from now on, and serve only who has the last one."""
@@ -287,7 +289,8 @@ class _Endpoint(BaseHTTPRequestHandler):
             self._say(200 if given else 400, json.dumps(given or {"error": "invalid_grant"}).encode())
             return
         server.headers_seen.append({name.lower(): value for name, value in self.headers.items()})
-        if server.token is not None and self.headers["authorization"] != f"Bearer {server.token}":
+        fits = server.token is None or self.headers["authorization"] == f"Bearer {server.token}"
+        if server.refuses_all or not fits:
             self._refuse(401)
             return
         message = json.loads(body)

@@ -575,3 +575,21 @@ def test_tokens_that_the_client_supplies(running, shared_home, issuer):
     running.request("account/logout")
     assert running.request("account/read", READ)["account"] is None
     assert issuer.counts["/oauth/token"] == 0
+
+
+@pytest.mark.parametrize("text", ["{bad", "[]", '{"auth_mode": "bogus"}', '{"tokens": 5}', ""])
+def test_a_damaged_login_is_none(running, shared_home, text):
+    file = shared_home / "auth.json"
+    file.write_text(text)
+    try:
+        for method, what in (
+            ("account/rateLimits/read", "rate limits"),
+            ("account/usage/read", "token usage"),
+        ):
+            with pytest.raises(RpcError) as refused:
+                running.request(method)
+            told = (-32600, f"codex account authentication required to read {what}")
+            assert (refused.value.code, refused.value.message) == told
+        assert running.request("account/read", {})["account"] is None
+    finally:
+        file.unlink()

@@ -102,6 +102,35 @@ def test_a_token_that_ends_in_the_middle_of_a_session_is_renewed(server, model, 
     assert web.headers_seen[-1]["authorization"] == "Bearer token-2"
 
 
+def test_a_token_that_the_server_revoked_before_its_time_is_renewed_once(server, model, web):
+    client = server()
+    log_in(client)
+    thread = begin(client, "web")
+    web.token = "another"
+    item, _ = call(client, model, thread, "look", server="web")
+    assert item["status"] == "completed"
+    assert [form["grant_type"] for form in web.forms] == ["authorization_code", "refresh_token"]
+    assert web.headers_seen[-1]["authorization"] == "Bearer token-2"
+
+
+def test_a_revoked_token_is_renewed_for_a_new_connection_too(server, web):
+    client = server()
+    log_in(client)
+    web.token = "another"
+    thread = begin(client, "web")
+    assert status(client, thread) == ("connected", "oAuth")
+    assert web.headers_seen[-1]["authorization"] == "Bearer token-2"
+
+
+def test_a_server_that_takes_no_token_at_all_is_not_asked_for_ever(server, web):
+    client = server()
+    log_in(client)
+    web.refuses_all = True
+    thread = begin(client, "web")
+    assert status(client, thread)[0] == "authenticationRequired"
+    assert [form["grant_type"] for form in web.forms] == ["authorization_code", "refresh_token"]
+
+
 def test_a_login_that_comes_to_nothing_says_why_and_keeps_nothing(server, home, web):
     client = server()
     *_, end = log_in(client, error="access_denied", error_description="not you")

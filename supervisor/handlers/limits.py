@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import logging
 import math
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -34,6 +35,8 @@ from supervisor.connection import Connection
 if TYPE_CHECKING:
     from auth import backend_types as types
     from supervisor.front import Front
+
+log = logging.getLogger("bulkhead.accounts")
 
 MAIN_LIMIT = "codex"
 _SECONDS_A_MINUTE = 60
@@ -87,7 +90,8 @@ async def _login(front: Front, what: str) -> AuthRecord:
         record = await front.accounts.record()
         account = account_of(record)
     except (StorageError, UnsupportedAuthModeError) as error:
-        raise RpcError(f"failed to read {what}: {error}", INTERNAL_ERROR) from None
+        log.warning("there is no usable login: %s", error)
+        record = account = None  # as for `account/read`, and as the peer sees it
     if record is None or account is None:
         raise RpcError(f"codex account authentication required to read {what}")
     if account.mode == "apikey":

@@ -12,8 +12,9 @@ __all__ = ["authorization_by"]
 
 
 def authorization_by(link: Link) -> Authorize:
-    async def authorize(name: str, url: str) -> str | None:
-        answer = await link.call(msgspec.json.encode(McpTokenCall(name=name, url=url)))
-        return msgspec.json.decode(answer, type=McpTokenAnswer).token
+    async def authorize(name: str, url: str, refused: str | None) -> tuple[str, str] | None:
+        asked = McpTokenCall(name=name, url=url, refused=refused)
+        answer = msgspec.json.decode(await link.call(msgspec.json.encode(asked)), type=McpTokenAnswer)
+        return None if answer.token is None else (answer.token, answer.mark)
 
     return authorize

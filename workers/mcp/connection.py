@@ -72,7 +72,7 @@ class Connection:
     @property
     def logged_in(self) -> bool:
         """Whether it is used with the token of a login."""
-        return isinstance(self._transport, Web) and self._transport.logged_in
+        return isinstance(self._transport, Web) and self._transport.mark is not None
 
     @property
     def connected(self) -> bool:
@@ -122,8 +122,7 @@ class Connection:
             self._fail(f"Invalid MCP server name '{name}': must match pattern ^[a-zA-Z0-9_:@/.-]+$")
             return
         try:
-            while await self._serve():
-                self._exchange = None
+            await self._serve_on()
         except Exception as error:  # noqa: BLE001 - whatever a server or the SDK comes up with
             reason = start_text(error, self._transport)
             if self.state == "starting":
@@ -136,10 +135,28 @@ class Connection:
             self._exchange = None
             self._renewed.set()
 
+    async def _serve_on(self) -> None:
+        """Session after session. A login's token may be over before its time: then there is one more try, with another."""
+        tried = False
+        while True:
+            try:
+                if not await self._serve():
+                    return
+                tried = False
+            except Exception:
+                if tried or self._refused is None:
+                    raise
+                tried = True
+            self._exchange = None
+
+    @property
+    def _refused(self) -> str | None:
+        return self._transport.refused if isinstance(self._transport, Web) else None
+
     async def _serve(self) -> bool:
         """One session; whether there is to be another one."""
         server, around = self.server, self._surroundings
-        way = piped(server, around) if server.command is not None else reached(server, around)
+        way = piped(server, around) if server.command is not None else reached(server, around, self._refused)
         async with way as transport:
             self._transport = transport
             exchange = Exchange(server.name, transport, around.elicit)
@@ -250,7 +267,7 @@ class Connection:
         web = self._transport
         if self.state != "ready" or not isinstance(web, Web):
             return False
-        if web.status != NOT_FOUND and not (web.status == UNAUTHORIZED and web.logged_in):
+        if web.status != NOT_FOUND and web.refused is None:
             return False
         self._renewed.clear()
         self._lost.set()

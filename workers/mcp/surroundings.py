@@ -13,8 +13,9 @@ Elicit = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 """Gets the server's name and the params of its `elicitation/create`; returns the result."""
 
 
-Authorize = Callable[[str, str], Awaitable[str | None]]
-"""Gets a server's name and its URL; returns an access token, or None if nobody has logged in to it."""
+Authorize = Callable[[str, str, str | None], Awaitable[tuple[str, str] | None]]
+"""Gets a server's name, its URL, and the mark of a token that it takes no more; returns an access token and its mark, which
+names it without telling it, or None if nobody has logged in to the server."""
 
 
 async def declines(server: str, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,10 +28,15 @@ class Web:
         self.read: Any = None
         self.write: Any = None
         self.status = 0
-        self.logged_in = False
-        """Whether it is used with the token of a login."""
+        self.mark: str | None = None
+        """Names the login's token that it is used with, if there is one."""
         self.challenged = False
         """Whether a refusal has told where to log in."""
+
+    @property
+    def refused(self) -> str | None:
+        """The mark of the token that it takes no more."""
+        return self.mark if self.status == UNAUTHORIZED else None
 
     async def look(self, response: httpx2.Response) -> None:
         if response.request.method != "POST" or response.is_success:
@@ -42,16 +47,21 @@ class Web:
 
 
 @asynccontextmanager
-async def reached(server: McpServer, surroundings: Surroundings) -> AsyncIterator[Web]:
-    """:raises StartFailed: a variable that it needs is not set, or the way to it cannot be used."""
+async def reached(
+    server: McpServer, surroundings: Surroundings, refused: str | None = None
+) -> AsyncIterator[Web]:
+    """`refused`: the mark of a token that it took no more.
+
+    :raises StartFailed: a variable that it needs is not set, or the way to it cannot be used.
+    """
     assert server.url is not None
     web = Web()
     headers = _headers(server, surroundings)
     if not any(name.lower() == "authorization" for name in headers):
-        token = await surroundings.authorize(server.name, server.url)
-        if token is not None:
+        found = await surroundings.authorize(server.name, server.url, refused)
+        if found is not None:
+            token, web.mark = found
             headers["authorization"] = f"Bearer {token}"
-            web.logged_in = True
     try:
         url = httpx.URL(server.url)
         secure = url.scheme == "https"
