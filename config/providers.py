@@ -38,6 +38,10 @@ CHATGPT_CODEX_URL = "https://chatgpt.com/backend-api/codex"
 OPENAI_BASE_VARIABLE = "OPENAI_BASE_URL"
 
 
+OPENAI_KEY_VARIABLES = ("OPENAI_API_KEY", "CODEX_API_KEY", "CODEX_ACCESS_TOKEN")
+"""Where keys of the first-party provider are looked for."""
+
+
 class ProviderEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker needs to talk to a provider; the credentials come from the broker, a request at a time.
 
@@ -83,6 +87,11 @@ class ModelProvider(msgspec.Struct, frozen=True, kw_only=True):
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         return [("name", self.name), ("base_url", self.base_url), ("wire_api", self.wire_api)]
+
+    @property
+    def secret_variables(self) -> tuple[str, ...]:
+        """Names of the variables of the environment that may hold its keys."""
+        return (*OPENAI_KEY_VARIABLES, *filter(None, [self.env_key]), *(self.env_http_headers or {}).values())
 
     def endpoint(
         self, identifier: str, environ: Mapping[str, str], *, openai_base_url: str | None = None

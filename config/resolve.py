@@ -10,6 +10,7 @@ import msgspec
 from config.document import Document
 from config.errors import MalformedConfigError, ModelMissingError
 from config.features import unstable
+from config.hooks import Hook, hooks_of
 from config.mcp_servers import McpServer, mcp_servers_of
 from config.models import ModelInfo, Verbosity, default_model, find_model
 from config.permissions import approval_of, named_sandbox, sandbox_of, workspace_of
@@ -84,6 +85,8 @@ class ThreadSettings(msgspec.Struct, frozen=True, kw_only=True):
     unstable_features: those that are on and that people are warned of.
     user_instructions, instruction_sources: the text of the AGENTS.md files and their paths.
     base_instructions: None means the server's own.
+    hooks: those that run. hook_warnings: what is wrong with the others.
+    secret_variables: names of those in the environment that hold the provider's keys.
     mcp_servers: the disabled ones too. mcp_grace_s: how long a turn waits for those that are still starting.
     """
 
@@ -118,6 +121,9 @@ class ThreadSettings(msgspec.Struct, frozen=True, kw_only=True):
     goal_turns: int
     mcp_servers: tuple[McpServer, ...] = ()
     mcp_grace_s: float = 0.0
+    hooks: tuple[Hook, ...] = ()
+    hook_warnings: tuple[str, ...] = ()
+    secret_variables: tuple[str, ...] = ()
 
     @property
     def workspace_roots(self) -> list[str]:
@@ -170,6 +176,7 @@ def resolve_thread(
         sandbox, profile = named_sandbox(overrides.permissions)
     else:
         sandbox, profile = sandbox_of(overrides.sandbox or settings.sandbox_mode, workspace, trust)
+    hooks = hooks_of(document, home)
     docs = load_project_docs(
         home,
         cwd,
@@ -215,6 +222,9 @@ def resolve_thread(
         unstable_features=unstable(settings),
         mcp_servers=mcp_servers_of(document, cwd),
         mcp_grace_s=settings.mcp_optional_startup_grace_ms / 1000,
+        hooks=hooks.running,
+        hook_warnings=hooks.warnings,
+        secret_variables=provider.secret_variables,
     )
 
 

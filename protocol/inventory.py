@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from protocol.base import Params, Wire
+from protocol.hooks import HookMetadata
 from protocol.models import Limit
 
 __all__ = [
@@ -115,10 +116,8 @@ class HookErrorInfo(Wire, kw_only=True):
 
 
 class HooksListEntry(Wire, kw_only=True):
-    """`hooks` is always empty: there are none here."""
-
     cwd: str
-    hooks: list[dict[str, Any]]
+    hooks: list[HookMetadata]
     warnings: list[str]
     errors: list[HookErrorInfo]
 

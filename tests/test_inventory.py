@@ -107,8 +107,8 @@ def test_lists_come_in_pages(server, home, method, subject, total):
 def test_features_are_on_where_this_server_has_them(server):
     features = server().request("experimentalFeature/list", {})["data"]
     enabled = {feature["name"] for feature in features if feature["enabled"]}
-    assert {"shell_tool", "unified_exec", "view_image"} <= enabled
-    assert not {"apps", "plugins", "hooks", "computer_use"} & enabled
+    assert {"hooks", "shell_tool", "unified_exec", "view_image"} <= enabled
+    assert not {"apps", "plugins", "computer_use"} & enabled
     assert all(feature["displayName"] for feature in features if feature["stage"] == "beta")
 
 
@@ -142,17 +142,38 @@ def test_mcp_servers_are_shown_with_their_origin_alone(server, home):
     )
 
 
-def test_there_are_no_hooks_and_no_apps(server, home, workspace):
+def test_hooks_are_those_of_a_folder_and_there_are_no_apps(server, home, workspace):
     client = server()
     assert client.request("app/list", {}) == {"data": [], "nextCursor": None}
     assert client.request("hooks/list", {})["data"] == [
         {"cwd": str(workspace), "hooks": [], "warnings": [], "errors": []}
     ]
-    add(home, "[[hooks.stop]]\ncommand = 'true'\n")
+    add(home, "[[hooks.Stop]]\n[[hooks.Stop.hooks]]\ntype = 'command'\ncommand = 'a'\n")
     [entry] = client.request("hooks/list", {"cwds": ["/tmp"]})["data"]
     assert entry["cwd"] == "/tmp"
-    assert entry["warnings"] == [
-        "hooks are not run by this server; those in the configuration have no effect"
+    file = str(home / "config.toml")
+    assert entry["hooks"] == [
+        {
+            "key": f"{file}:stop:0:0",
+            "eventName": "stop",
+            "handlerType": "command",
+            "command": "a",
+            "async": False,
+            "matcher": None,
+            "timeoutSec": 600,
+            "statusMessage": None,
+            "additionalContextLimit": None,
+            "sourcePath": file,
+            "source": "user",
+            "pluginId": None,
+            "environmentId": None,
+            "displayOrder": 0,
+            "enabled": True,
+            "isManaged": False,
+            # As Codex 0.169 has it for the same hook: what was trusted there is trusted here.
+            "currentHash": "sha256:c75a850480544f28d4a0e3e73be3b2659a93058c0746b3a82ad494187e86ecbc",
+            "trustStatus": "untrusted",
+        }
     ]
     unknown = "00000000-0000-7000-8000-000000000001"
     assert refused(client, "hooks/list", {"threadId": unknown}) == (-32600, f"thread not found: {unknown}")

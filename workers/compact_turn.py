@@ -24,4 +24,4 @@ class CompactTurn(UnsteerableTurn):
         session = self.session
         session.briefing.give()
         meter = Meter(session, self.id, self.scope.diff)
-        await compaction.compact(session, self._access, self.id, meter)
+        await compaction.compact(session, self._access, self.id, meter, self.hooks, trigger="manual")

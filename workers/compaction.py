@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -11,6 +11,7 @@ from protocol.items import ContextCompactionItem
 from rollouts.entries import compacted
 from rollouts.ids import new_id
 from workers.goal_words import MARK
+from workers.hooks.of_turn import HOOK_PROMPT, TurnHooks
 from workers.instructions import context_messages, message
 from workers.meter import Meter, wire_usage
 from workers.models.errors import ContextWindowError
@@ -18,6 +19,7 @@ from workers.models.events import Completed, ItemDone
 from workers.models.stream import open_stream
 from workers.provider import ModelAccess
 from workers.session import Session
+from workers.tools.tool import StoppedByHook
 
 __all__ = ["compact"]
 
@@ -35,6 +37,7 @@ NOT_SAID = (
     "<user_action>",
     "<skill>",
     "<goal_context>",
+    HOOK_PROMPT,
     MARK,
     PREFIX,
 )
@@ -44,12 +47,23 @@ KEPT_BYTES = 64 * 1024
 """What the user said is kept word by word as far as it fits: a summary must not change the task."""
 
 
-async def compact(session: Session, access: ModelAccess, turn_id: str, meter: Meter) -> None:
+async def compact(
+    session: Session,
+    access: ModelAccess,
+    turn_id: str,
+    meter: Meter,
+    hooks: TurnHooks,
+    *,
+    trigger: Literal["auto", "manual"] = "auto",
+) -> None:
     """Replace the history by a summary.
 
     Raises:
         ModelError: the model did not answer; the history is as it was.
+        StoppedByHook: a hook ends the turn, before or after that.
     """
+    if not await hooks.compaction("PreCompact", trigger):
+        raise StoppedByHook
     item = ContextCompactionItem(id=new_id())
     session.item_started(turn_id, item)
     meter.tell_limits()
@@ -64,6 +78,9 @@ async def compact(session: Session, access: ModelAccess, turn_id: str, meter: Me
     meter.tell_estimate()
     session.item_completed(turn_id, item)
     session.needs_compaction = False
+    session.hooks.begun = "compact"
+    if not await hooks.compaction("PostCompact", trigger):
+        raise StoppedByHook
 
 
 async def _summarize(session: Session, access: ModelAccess, turn_id: str, meter: Meter) -> str:

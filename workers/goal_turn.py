@@ -19,7 +19,8 @@ class GoalTurn(ModelTurn):
     def __init__(self, session: Session, access: ModelAccess, toolbox: Toolbox, approvals: Approvals) -> None:
         super().__init__(session, access, toolbox, approvals, None)
 
-    def take_first_input(self) -> None:
+    async def take_first_input(self) -> bool:
         goal = self.session.pursuit.goal
         if goal is not None:
             self.session.remember(message("user", continuing(goal)))
+        return True

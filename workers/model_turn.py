@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from protocol.items import UserMessageItem
-from protocol.user_input import AudioInput, UserInput
+from protocol.items import AgentMessageItem, HookPromptItem, UserMessageItem
+from protocol.user_input import AudioInput, TextInput, UserInput
 from rollouts.entries import TurnOrigin
 from rollouts.ids import new_id
 from workers import compaction
 from workers.approvals import Approvals
 from workers.dialogue import Dialogue
+from workers.hooks.of_turn import hook_prompt
 from workers.input import message_of
 from workers.instructions import message
 from workers.meter import Meter
@@ -72,28 +73,53 @@ class ModelTurn(TurnRun):
     async def work(self) -> None:
         await self._make_room()
         self.session.briefing.give()
-        self.take_first_input()
+        if not await self.hooks.begin_session() or not await self.take_first_input():
+            return
         if self.toolbox.servers:
             await self.toolbox.servers.settle(self.session.settings.mcp_grace_s)
         while True:
+            self.session.hooks.tell_late(self.session)
             again = await self._dialogue.respond()
             self.worked = self.worked or again
             # What the user has run himself meanwhile is news for the model; so is what he has said.
             again = self.shell.remember_results() or again
-            again = self._take_steered() or again
+            if self._steered:
+                if not await self._take_steered():
+                    return
+                again = True
             again = self._take_goal_news(again=again) or again
+            again = again or await self._kept_going()
             if not again:
                 return
             await self._make_room()
+            if not await self.hooks.begin_session():
+                return
 
     async def _make_room(self) -> None:
         session = self.session
         if session.needs_compaction and session.history:
-            await compaction.compact(session, self._access, self.id, self._meter)
+            await compaction.compact(session, self._access, self.id, self._meter, self.hooks)
 
-    def take_first_input(self) -> None:
-        """What the turn begins with."""
-        self._take_steered()
+    async def take_first_input(self) -> bool:
+        """What the turn begins with; whether it goes on: hooks may keep it from the model."""
+        return await self._take_steered()
+
+    async def _kept_going(self) -> bool:
+        """Whether hooks have more for the model to do, which it is told then."""
+        fragments = await self.hooks.stopping(self._last_message())
+        if self._steered:
+            return await self._take_steered()
+        if not fragments:
+            return False
+        session, item = self.session, HookPromptItem(id=f"msg_{new_id()}", fragments=fragments)
+        session.remember({**message("user", *map(hook_prompt, fragments)), "id": item.id})
+        session.item_started(self.id, item)
+        session.item_completed(self.id, item)
+        return True
+
+    def _last_message(self) -> str | None:
+        said = [item.text for item in self.turn.items if isinstance(item, AgentMessageItem)]
+        return said[-1] if said else None
 
     def _take_goal_news(self, *, again: bool) -> bool:
         news = self.session.pursuit.news(again=again)
@@ -101,17 +127,31 @@ class ModelTurn(TurnRun):
             self.session.remember(message("user", news))
         return news is not None
 
-    def _take_steered(self) -> bool:
-        taken = bool(self._steered)
+    async def _take_steered(self) -> bool:
+        """What the user has said; False if hooks kept all of it from the model."""
+        refused = taken = False
         while self._steered:
-            self._take_input(*self._steered.pop(0))
-        return taken
+            if await self._take_input(*self._steered.pop(0)):
+                taken = True
+            else:
+                refused = True
+        return taken or not refused
 
-    def _take_input(self, items: list[UserInput], client_id: str | None) -> None:
+    async def _take_input(self, items: list[UserInput], client_id: str | None) -> bool:
         if not items:
-            return
+            return True
         session = self.session
         session.pursuit.user_spoke()
+        text = "\n".join(item.text for item in items if isinstance(item, TextInput))
+        verdict = await self.hooks.prompt(text)
+        if verdict.allowed:
+            self._tell_input(items, client_id)
+        for context in verdict.contexts:
+            session.remember(message("developer", context))
+        return verdict.allowed
+
+    def _tell_input(self, items: list[UserInput], client_id: str | None) -> None:
+        session = self.session
         if any(isinstance(item, AudioInput) and isinstance(item.file_id, str) for item in items):
             raise BadRequestError(NO_UPLOADED_AUDIO, "badRequest")
         settings = session.settings

@@ -90,11 +90,17 @@ class ReviewTurn(UnsteerableTurn):
     async def work(self) -> None:
         reviewer = self._reviewer
         reviewer.briefing.give()
+        verdict = await self.hooks.prompt(self._prompt)
+        if not verdict.allowed:
+            self._leave(None)
+            return
         content: list[UserInput] = [TextInput(text=self._prompt)]
         reviewer.remember(message("user", self._prompt))
         asked = UserMessageItem(id=new_id(), content=content)
         reviewer.item_started(self.id, asked)
         reviewer.item_completed(self.id, asked)
+        for context in verdict.contexts:
+            reviewer.remember(message("developer", context))
         again = True
         while again:
             again = await self._dialogue.respond()

@@ -41,6 +41,7 @@ from rollouts.writer import RolloutWriter
 from sandbox_backends.own import belongings
 from workers.briefing import Briefing
 from workers.goal import Pursuit
+from workers.hooks.runs import HookRuns
 from workers.instructions import (
     base_instructions,
 )
@@ -110,6 +111,7 @@ class Session:
         """The client's own instructions for the mode, in place of ours."""
         self.pursuit = Pursuit(self)
         """Its goal."""
+        self.hooks = HookRuns()
         self.disabled_plugins: list[str] = []
         self.dynamic_tools: Sequence[DynamicTool] = ()
         """Tools that the client runs."""

@@ -110,7 +110,7 @@ class ThreadService:
             return
         if self.session is None or not self.toolbox.terminals.idle or not self.approvals.idle:
             return
-        if not self.asides.idle or not self.mcp.servers.idle:
+        if not self.asides.idle or not self.mcp.servers.idle or not self.session.hooks.idle:
             # The front asks again in half a minute; a server has started, or answered, long before.
             self._drowsy = True
             return
@@ -142,6 +142,7 @@ class ThreadService:
         await self.turns.interrupt()
         await asyncio.gather(self.toolbox.terminals.end_all(), self.mcp.servers.close())
         if self.session is not None:
+            await self.session.hooks.close(self.session)
             await self.access.close()
             if materialize:
                 self.session.materialize()
@@ -208,6 +209,7 @@ class ThreadService:
         # Whatever its predecessor was doing is over; the clients were told.
         session = self.loaded()
         self.link.say(Record.STATUS, 0, msgspec.json.encode(session.status))
+        session.hooks.begun = None if session.turns else "startup"
         self.mcp.start()
         self.turns.goal_due = session.pursuit.recovered(session.turns[-1] if session.turns else None)
 
@@ -221,13 +223,16 @@ class ThreadService:
 
     def begin(self, params: wire.ThreadStartParams) -> Session:
         """Make a new thread's session."""
-        return self._settle(start_session(self.adopt, self.link, self._document, params), params)
+        session = self._settle(start_session(self.adopt, self.link, self._document, params), params)
+        session.hooks.begun = params.session_start_source or "startup"
+        return session
 
     async def load(self, params: wire.ThreadResumeParams, **how: bool) -> Session:
         """Read a stored thread beside the loop: it may be a gigabyte, and we must answer pings meanwhile."""
         work = partial(resume_session, self.adopt, self.link, self._document, params, **how)
         session = self._settle(await self._loop.run_in_executor(None, work), params)
         await put_back_patch(session)
+        session.hooks.begun = "resume"
         return session
 
     def begin_from_items(self, params: wire.ThreadResumeParams) -> Session:
@@ -243,6 +248,7 @@ class ThreadService:
         else:
             work = partial(fork_session, self.adopt, self.link, self._document, params)
         session = self._settle(await self._loop.run_in_executor(None, work), params)
+        session.hooks.begun = "fork"
         source = session.writer.meta.forked_from_id
         if source is not None and (name := self._names.get(source)) is not None:
             if session.ephemeral:

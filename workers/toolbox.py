@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from config.resolve import GOAL_TOOLS
+from workers.hooks.of_tools import with_hooks
 from workers.mcp.servers import McpServers
 from workers.session import Session
 from workers.tools import tool_output, tool_search
@@ -20,7 +21,7 @@ from workers.tools.permissions import RequestPermissions
 from workers.tools.plan import UpdatePlan
 from workers.tools.shell import ExecCommand, WriteStdin
 from workers.tools.terminal import Terminals
-from workers.tools.tool import Call, Refusal, Tool, ToolRefused, TurnScope
+from workers.tools.tool import Answer, Call, Output, Refusal, Tool, ToolRefused, TurnScope
 from workers.tools.workspace import Workspace
 
 __all__ = ["Toolbox"]
@@ -99,6 +100,23 @@ class Toolbox:
         Raises:
             TurnCancelled: the user ended the turn in an approval.
         """
+        if scope.hooks.any:
+            name = self._hooked_name(scope.session, call)
+            output = await with_hooks(scope, call, name, lambda call: self._carry_out(scope, call))
+        else:
+            output = await self._carry_out(scope, call)
+        return output.text if isinstance(output, Answer) else output
+
+    def _hooked_name(self, session: Session, call: Call) -> str | None:
+        """What hooks know the tool by; None for one that is not offered."""
+        if find_dynamic(session.dynamic_tools, call):
+            return call.name
+        if (offered := self.servers.find(call.namespace, call.name)) is not None:
+            return f"mcp__{offered.server}__{offered.tool}"
+        known = call.name in _names(session) or (bool(self.servers) and call.name in self._resources)
+        return call.name if known else None
+
+    async def _carry_out(self, scope: TurnScope, call: Call) -> Output:
         if find_dynamic(scope.session.dynamic_tools, call):
             try:
                 return await call_dynamic(scope, call)

@@ -17,7 +17,7 @@ from workers.approvals import Approvals
 from workers.models.errors import ModelError
 from workers.session import Session, now_ms
 from workers.toolbox import Toolbox
-from workers.tools.tool import TurnCancelled, TurnScope
+from workers.tools.tool import StoppedByHook, TurnCancelled, TurnScope
 from workers.tools.turn_diff import TurnDiff
 from workers.turn_end import TurnEnd, bare
 from workers.user_shell import UserShell
@@ -53,6 +53,7 @@ class TurnRun(ABC):
         self.scope = TurnScope(session, approvals, self.id, TurnDiff(session.settings.cwd))
         self.shell = UserShell(self.scope)
         """The user's own commands, which run beside what the turn does."""
+        self.hooks = self.scope.hooks
         self.task: asyncio.Task[None] | None = None
 
     # --- from outside ------------------------------------------------------------------------------------------
@@ -109,10 +110,11 @@ class TurnRun(ABC):
             session.pursuit.turn_failed(error)
             self.end.failed(error)
             self.approvals.withdraw()
-        except (asyncio.CancelledError, TurnCancelled):
+        except (asyncio.CancelledError, TurnCancelled) as error:
             self._interrupting = True
+            by_hook = isinstance(error, StoppedByHook)
             # Shielded from a second cancellation: the end is said exactly once.
-            await asyncio.shield(asyncio.ensure_future(self._interrupted()))
+            await asyncio.shield(asyncio.ensure_future(self._interrupted(by_hook=by_hook)))
             # Whoever interrupted while the end was being said.
             self._answer_interrupts()
         session.updated_at = int(time.time())
@@ -170,12 +172,14 @@ class TurnRun(ABC):
         for reply in replies:
             reply()
 
-    async def _interrupted(self) -> None:
+    async def _interrupted(self, *, by_hook: bool) -> None:
         await self.stop()
         await self.shell.stop()
         await self.toolbox.terminals.end_turn(self.id)
+        if not by_hook and self._reason == "interrupted":
+            await self.hooks.interrupted()
         self.session.pursuit.turn_interrupted()
-        self.end.interrupted(self._answer_interrupts, reason=self._reason)
+        self.end.interrupted(self._answer_interrupts, reason=self._reason, told=not by_hook)
         self.approvals.withdraw()
 
 

@@ -88,13 +88,15 @@ class TurnEnd:
         session.tell_unread(turn.id)
         self._say_completed(bare(turn))
 
-    def interrupted(self, answer: Callable[[], None], *, reason: str = "interrupted") -> None:
+    def interrupted(
+        self, answer: Callable[[], None], *, reason: str = "interrupted", told: bool = True
+    ) -> None:
         """`answer` is called when the turn is over and stored, before clients are told.
 
-        `reason` "replaced": another turn takes its place, and the model need not be told.
+        `reason` "replaced": another turn takes its place, and the model need not be told; nor if not `told`.
         """
         session, turn = self._session, self._turn
-        if reason == "interrupted":
+        if reason == "interrupted" and told:
             session.remember(message("user", ABORTED))
         self._close("interrupted")
         session.store(

@@ -45,6 +45,8 @@ async def start(service: ThreadService, call: Call) -> None:
     if (warning := unstable_features(session)) is not None:
         session.notify("warning", warning)
     session.notify("thread/started", ThreadStarted(thread=thread_of(session)))
+    for mistake in session.settings.hook_warnings:
+        session.notify("warning", Warned(thread_id=session.id, message=mistake))
     service.mcp.start()
 
 
@@ -69,6 +71,8 @@ async def resume(service: ThreadService, call: Call) -> None:
     if fresh:
         if (warning := unstable_features(session)) is not None:
             call.notice("warning", warning)
+        for mistake in session.settings.hook_warnings:
+            call.notice("warning", Warned(thread_id=session.id, message=mistake))
         recorded, model = session.recorded_model, session.settings.model
         if recorded is not None and recorded != model:
             text = (

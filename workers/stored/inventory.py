@@ -9,6 +9,7 @@ from typing import TypeVar
 from config.document import Document
 from config.errors import ConfigError, InvalidCursorError
 from config.features import features
+from config.hooks import hooks_of
 from config.pages import page
 from config.settings import settings_of
 from protocol.base import Wire
@@ -47,7 +48,6 @@ COLLABORATION_MODES = (
     CollaborationModeMask(name="Plan", mode="plan", reasoning_effort="medium"),
     CollaborationModeMask(name="Default", mode="default"),
 )
-HOOKS_NOT_RUN = "hooks are not run by this server; those in the configuration have no effect"
 
 
 def list_features(request: StoredRequest) -> Wire:
@@ -70,7 +70,7 @@ def list_collaboration_modes(request: StoredRequest) -> Wire:
 
 
 def list_hooks(request: StoredRequest) -> Wire:
-    """No hooks, but a word for each folder whose configuration has some."""
+    """All hooks of the folders, those that are not trusted too."""
     params = request.params(HooksListParams)
     thread_cwd = request.cwd_of(params.thread_id)
     cwds = [thread_cwd] if thread_cwd is not None else params.cwds or [os.getcwd()]
@@ -85,11 +85,12 @@ def list_apps(request: StoredRequest) -> Wire:
 
 def _hooks(request: StoredRequest, cwd: str) -> HooksListEntry:
     try:
-        configured = bool(load(request, cwd).merged().get("hooks"))
+        hooks = hooks_of(load(request, cwd), request.home)
     except ConfigError as error:
         failure = HookErrorInfo(path=cwd, message=str(error))
         return HooksListEntry(cwd=cwd, hooks=[], warnings=[], errors=[failure])
-    return HooksListEntry(cwd=cwd, hooks=[], warnings=[HOOKS_NOT_RUN] if configured else [], errors=[])
+    shown = [hook.shown() for hook in hooks.found]
+    return HooksListEntry(cwd=cwd, hooks=shown, warnings=list(hooks.warnings), errors=[])
 
 
 def _reloaded(request: StoredRequest, cwd: str | None) -> Document:

@@ -17,13 +17,15 @@ from protocol.notifications import (
     Warned,
 )
 from sandbox_backends.decision import Ask, Rule
+from sandbox_backends.plan import Escalation
 from sandbox_backends.rules import RuleBook, remember
 from workers.approvals import Unanswerable
+from workers.hooks.of_tools import BASH
 from workers.permissions import Permissions
 from workers.tools import tool_output
 from workers.tools.tool import ToolRefused, TurnCancelled, TurnScope
 
-__all__ = ["CommandApproval"]
+__all__ = ["CommandApproval", "CommandUse"]
 
 BROKEN_RULES = "Error parsing rules; custom rules not applied."
 PREFIX_ALLOWED = "The user allowed for good: commands that begin with\n- {}"
@@ -64,6 +66,16 @@ class _Answer(msgspec.Struct, kw_only=True):
     decision: Verdict
 
 
+class CommandUse(msgspec.Struct, frozen=True):
+    """What hooks get of a command: its script, and the model's reason for what it wants beyond the sandbox."""
+
+    script: str
+    reason: str | None = None
+
+    def shown(self) -> dict[str, str]:
+        return {"command": self.script} | ({"description": self.reason} if self.reason else {})
+
+
 class CommandApproval:
     """The rules for one thread's commands, and the questions about them."""
 
@@ -88,14 +100,22 @@ class CommandApproval:
         item: CommandExecutionItem,
         decision: Ask,
         key: str,
+        use: CommandUse,
         *,
         further: Permissions | None = None,
-    ) -> None:
-        """Ask before the item's command runs; the item is started by that. `further`: what it is to have on top.
+    ) -> bool:
+        """Ask before the item's command runs, unless a hook answers. `further`: what it is to have on top.
+
+        Returns whether the user was asked, which starts the item.
 
         Raises:
-            ToolRefused, TurnCancelled: the item is completed then.
+            ToolRefused, TurnCancelled: the item, if it was started, is completed then.
         """
+        said = await scope.hooks.permission(BASH, use.shown(), item.id)
+        if said.block is not None:
+            raise ToolRefused(tool_output.exec_rejected(said.block))
+        if said.allowed:
+            return False
         scope.approvals.waiting()
         scope.session.item_started(scope.turn_id, item)
         choices: list[CommandDecision] = ["accept", "cancel"]
@@ -119,15 +139,21 @@ class CommandApproval:
             raise ToolRefused(tool_output.exec_rejected(tool_output.REJECTED_BY_USER))
         self._learn(scope, verdict, key)
         scope.approvals.resume()
+        return True
 
-    async def ask_again(self, scope: TurnScope, item: CommandExecutionItem, reason: str, key: str) -> bool:
+    async def ask_again(
+        self, scope: TurnScope, item: CommandExecutionItem, escalation: Escalation, use: CommandUse
+    ) -> bool:
         """Ask whether to run once more without the sandbox; the item is open. False: no.
 
         Raises:
             ToolRefused, TurnCancelled: the item is completed then.
         """
+        said = await scope.hooks.permission(BASH, use.shown(), item.id)
+        if said.block is not None or said.allowed:
+            return said.block is None
         scope.approvals.waiting()
-        params = self._question(scope, item, reason)
+        params = self._question(scope, item, escalation.reason)
         params.available_decisions = ["accept", "cancel"]
         verdict = await self._put(scope, item, params)
         if verdict == "cancel":
@@ -136,7 +162,7 @@ class CommandApproval:
             scope.approvals.resume()
             raise TurnCancelled
         if verdict != "decline":
-            self._learn(scope, verdict, key)
+            self._learn(scope, verdict, escalation.approval_key)
         scope.approvals.resume()
         return verdict != "decline"
 

@@ -20,6 +20,7 @@ from sandbox_backends import view
 from sandbox_backends.errors import SandboxError
 from sandbox_backends.plan import Ids
 from workers.approvals import Unanswerable
+from workers.hooks.of_tools import PATCH
 from workers.session import now_ms
 from workers.tools import patch, tool_output
 from workers.tools.patch_journal import Intent
@@ -99,7 +100,7 @@ class ApplyPatch:
         asked = not allowed or session.settings.approval_policy == "untrusted"
         session.item_started(scope.turn_id, item)
         if asked and not scope.approvals.granted.issuperset(paths):
-            await self._ask(scope, item, paths)
+            await self._ask(scope, item, paths, text)
         began = time.monotonic()
         output, code = await self._apply(scope, item, text, cwd, sandboxed=confined and allowed)
         item.status = "completed" if code == 0 else "failed"
@@ -132,8 +133,15 @@ class ApplyPatch:
         named = (os.path.join(os.path.realpath(os.path.dirname(p)), os.path.basename(p)) for p in paths)
         return all(view.writable(seen, path) for path in (*named, *map(os.path.realpath, paths)))
 
-    async def _ask(self, scope: TurnScope, item: FileChangeItem, paths: list[str]) -> None:
+    async def _ask(self, scope: TurnScope, item: FileChangeItem, paths: list[str], text: str) -> None:
         session, approvals = scope.session, scope.approvals
+        said = await scope.hooks.permission(PATCH, {"command": text.rstrip("\n")}, item.id)
+        if said.block is not None:
+            item.status = "declined"
+            session.item_completed(scope.turn_id, item)
+            raise ToolRefused(said.block)
+        if said.allowed:
+            return
         approvals.waiting()
         params = FileChangeApprovalParams(
             thread_id=session.id, turn_id=scope.turn_id, item_id=item.id, started_at_ms=now_ms()

@@ -14,14 +14,14 @@ from workers.mcp.names import OfferedTool
 from workers.mcp.servers import McpServers
 from workers.tools import tool_output
 from workers.tools.mcp_approval import NEVER, McpApproval
-from workers.tools.tool import Call, TurnScope
+from workers.tools.tool import Answer, Call, Output, TurnScope
 
 __all__ = ["McpCalls", "McpItem"]
 
 REFUSALS = {"decline": "user rejected MCP tool call", "cancel": "user cancelled MCP tool call"}
 PROGRESS_PAUSE_S = 0.05
 """Between two words of progress: more than a person can read. A flood of them is not passed on."""
-Output = str | list[dict[str, Any]]
+Text = str | list[dict[str, Any]]
 
 
 class McpItem:
@@ -117,8 +117,13 @@ class McpCalls:
             if self._approval.needed(scope, connection.server, tool):
                 refusal = NEVER
                 if scope.session.settings.approval_policy != "never":
-                    decision = await self._approval.ask(scope, connection.server, tool, arguments)
-                    refusal = REFUSALS.get(decision, "")
+                    name = f"mcp__{tool.server}__{tool.tool}"
+                    said = await scope.hooks.permission((name,), arguments, call.id)
+                    if said.block is not None or said.allowed:
+                        refusal = said.block or ""
+                    else:
+                        decision = await self._approval.ask(scope, connection.server, tool, arguments)
+                        refusal = REFUSALS.get(decision, "")
                 if refusal:
                     item.failed(refusal)
                     return _failure(refusal, began)
@@ -136,14 +141,15 @@ class McpCalls:
             item.failed(str(error))
             return _failure(str(error), began)
         item.answered(result, time.monotonic() - started)
-        return _output(result, began)
+        shown = {name: value for name, value in result.items() if value is not None}
+        return Answer(_output(result, began), shown)
 
 
-def _failure(text: str, began: float) -> Output:
+def _failure(text: str, began: float) -> Text:
     return _parts([{"type": "text", "text": text}], began)
 
 
-def _output(result: dict[str, Any], began: float) -> Output:
+def _output(result: dict[str, Any], began: float) -> Text:
     """What is structured says all; else the content, part by part."""
     structured = result.get("structuredContent")
     if structured is not None:
@@ -152,7 +158,7 @@ def _output(result: dict[str, Any], began: float) -> Output:
     return _parts(result.get("content") or [], began)
 
 
-def _parts(content: list[Any], began: float) -> Output:
+def _parts(content: list[Any], began: float) -> Text:
     parts = [{"type": "input_text", "text": tool_output.mcp_header(time.monotonic() - began)}]
     budget = tool_output.DEFAULT_MAX_TOKENS
     for block in content:

@@ -26,7 +26,7 @@ from sandbox_backends.view import Pin
 from workers.permissions import Permissions
 from workers.tools import tool_output
 from workers.tools.command_actions import actions_of, display
-from workers.tools.command_approval import CommandApproval
+from workers.tools.command_approval import CommandApproval, CommandUse
 from workers.tools.edit import ApplyPatch
 from workers.tools.exec_arguments import (
     ExecArguments,
@@ -36,7 +36,7 @@ from workers.tools.exec_arguments import (
 )
 from workers.tools.patch_in_script import ScriptedPatch, patch_in_script
 from workers.tools.terminal import MAX_TERMINALS, OUTPUT_CAP, Terminal, Terminals, yield_output
-from workers.tools.tool import Call, ToolRefused, TurnScope, arguments_of
+from workers.tools.tool import Call, Output, ToolRefused, TurnScope, arguments_of
 from workers.tools.workspace import Workspace
 
 __all__ = ["ExecCommand", "WriteStdin"]
@@ -67,7 +67,7 @@ class ExecCommand:
         """`further`: whether the model may ask for permissions of one command."""
         return exec_definition(self.name, further=further)
 
-    async def call(self, scope: TurnScope, call: Call) -> str:
+    async def call(self, scope: TurnScope, call: Call) -> Output:
         arguments = arguments_of(call, ExecArguments)
         session = scope.session
         settings = session.settings
@@ -107,8 +107,10 @@ class ExecCommand:
         if isinstance(decision, Ask):
             approved = True
             if key not in scope.approvals.granted:
-                asked = True
-                await self._approval.ask(scope, item, decision, key, further=further if extra else None)
+                script = CommandUse(arguments.cmd, arguments.justification)
+                asked = await self._approval.ask(
+                    scope, item, decision, key, script, further=further if extra else None
+                )
         # What was approved with more permissions was not approved without a sandbox.
         path = escalation(settings.approval_policy, approved=approved and not extra, key=key)
         run = _Run(scope, item, argv, cwd, arguments, path, further)
@@ -125,14 +127,14 @@ class ExecCommand:
         output = await self._patches.apply(scope, call.id, written.text, written.cwd)
         return f"{tool_output.mcp_header(time.monotonic() - began)}\n{output}"
 
-    async def _escalate(self, run: _Run, answer: str) -> str:
+    async def _escalate(self, run: _Run, answer: Output) -> Output:
         """The sandbox stopped it, and its item is still open: once more without, if that is wanted."""
         scope, item, held = run.scope, run.item, run.held
         assert held is not None
         try:
             wanted = run.escalation.on_denial == "retry" or (
                 await self._approval.ask_again(
-                    scope, item, run.escalation.reason, run.escalation.approval_key
+                    scope, item, run.escalation, CommandUse(run.arguments.cmd, run.escalation.reason)
                 )
             )
         except asyncio.CancelledError:
@@ -172,7 +174,7 @@ class ExecCommand:
             ids=Ids(thread=session.id, turn=run.scope.turn_id, item=run.item.id, attempt=attempt),
         )
 
-    async def _run(self, run: _Run, *, sandboxed: bool, started: bool, attempt: int = 1) -> str:
+    async def _run(self, run: _Run, *, sandboxed: bool, started: bool, attempt: int = 1) -> Output:
         scope, item = run.scope, run.item
         session = scope.session
         number = self._terminals.number()
@@ -248,7 +250,7 @@ class WriteStdin:
             required=["session_id"],
         )
 
-    async def call(self, scope: TurnScope, call: Call) -> str:
+    async def call(self, scope: TurnScope, call: Call) -> Output:
         arguments = arguments_of(call, StdinArguments)
         terminal = self._terminals.get(arguments.session_id)
         if terminal is None or terminal.command is None:

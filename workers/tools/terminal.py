@@ -14,7 +14,7 @@ from sandbox_backends.command import RunningCommand
 from sandbox_backends.output import Captured, HeadTail, TextStream
 from sandbox_backends.result import ExecResult
 from workers.tools import tool_output
-from workers.tools.tool import ToolRefused, TurnScope
+from workers.tools.tool import Answer, ToolRefused, TurnScope
 
 __all__ = ["MAX_TERMINALS", "OUTPUT_CAP", "Terminal", "Terminals", "yield_output"]
 
@@ -203,8 +203,8 @@ class Terminals:
         await asyncio.gather(*(t.finished for t in doomed if t.finished is not None), return_exceptions=True)
 
 
-async def yield_output(terminal: Terminal, wait_ms: int | None, tokens: int | None) -> str:
-    """Wait until the command ends or the time is up, and tell the model what was printed."""
+async def yield_output(terminal: Terminal, wait_ms: int | None, tokens: int | None) -> str | Answer:
+    """Wait until the command ends or the time is up, and tell the model what was printed; an `Answer` if it has ended."""
     assert terminal.command is not None
     assert terminal.finished is not None
     wanted = DEFAULT_YIELD_MS if wait_ms is None else wait_ms
@@ -222,8 +222,9 @@ async def yield_output(terminal: Terminal, wait_ms: int | None, tokens: int | No
                 f"exec_command failed: {result.setup_failed.reason} {result.setup_failed.remedy}".rstrip()
             )
         code = result.exit_code
-    return tool_output.exec_result(
-        captured.text(marked=False),
+    printed = captured.text(marked=False)
+    text = tool_output.exec_result(
+        printed,
         chunk_id=_chunk_id(),
         wall_seconds=wall,
         exit_code=code,
@@ -232,6 +233,7 @@ async def yield_output(terminal: Terminal, wait_ms: int | None, tokens: int | No
         omitted_bytes=captured.omitted,
         size=captured.total,
     )
+    return text if code is None else Answer(text, printed, terminal.item.id, terminal.script)
 
 
 def _chunk_id() -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import msgspec
 
 from protocol.refusal import explain
+from workers.hooks.of_turn import TurnHooks
 from workers.permissions import Confinement, Permissions
 
 if TYPE_CHECKING:
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=msgspec.Struct)
 
 __all__ = [
+    "Answer",
     "Call",
+    "Output",
     "Refusal",
+    "StoppedByHook",
     "Tool",
     "ToolRefused",
     "TurnCancelled",
@@ -41,8 +45,27 @@ class Refusal(str):
     __slots__ = ()
 
 
+class Answer(msgspec.Struct, frozen=True):
+    """What the model gets, and what hooks see of it: the output of a command that has ended, an MCP server's result.
+
+    `call_id`, `command`: of the call that began the command, which may be an older one.
+    """
+
+    text: str | list[dict[str, Any]]
+    response: Any
+    call_id: str = ""
+    command: str | None = None
+
+
+Output = str | list[dict[str, Any]] | Answer
+
+
 class TurnCancelled(Exception):
     """The user cancelled the turn in an approval."""
+
+
+class StoppedByHook(TurnCancelled):
+    """A hook ended the turn; nobody interrupted it."""
 
 
 class TurnScope:
@@ -53,6 +76,7 @@ class TurnScope:
         self.approvals = approvals
         self.turn_id = turn_id
         self.diff = diff
+        self.hooks = TurnHooks(session, turn_id)
         self._granted = Permissions()
         self.news: list[str] = []
         """What the model is to be told before it answers again."""
@@ -91,13 +115,13 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Tool(Protocol):
-    """One tool. Its answer is text, or a list of content parts in Responses form."""
+    """One tool. What the model gets is text, or a list of content parts in Responses form."""
 
     name: str
 
     def definition(self) -> Mapping[str, Any]: ...
 
-    async def call(self, scope: TurnScope, call: Call) -> str | list[dict[str, Any]]:
+    async def call(self, scope: TurnScope, call: Call) -> Output:
         """Carry out a call.
 
         Raises:

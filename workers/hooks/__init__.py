@@ -1,0 +1,1 @@
+"""Hooks: the user's programs, run at certain points of a thread's life."""
