@@ -82,6 +82,11 @@ CLIENTS = (
         packages=("codex-python-sdk-unofficial==0.128.0",),
     ),
     Client(
+        name="codex-agent-sdk",
+        session="codex_agent_sdk_session.py",
+        packages=("codex-agent-sdk==0.0.2",),
+    ),
+    Client(
         name="codexed",
         session="codexed_session.py",
         packages=("codexed==1.2.2",),
