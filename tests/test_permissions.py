@@ -350,6 +350,28 @@ def test_a_link_counts_as_what_it_leads_to(asker, model, tmp_path, workspace):
     assert list(victim.iterdir()) == []
 
 
+def test_what_a_grant_could_not_open_is_refused_and_the_folder_to_ask_for_is_named(asker, model, tmp_path):
+    file, missing = tmp_path / "file", tmp_path / "not" / "there"
+    file.write_text("mine\n")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    thread = asker.start()
+    mark = {"sandbox_permissions": "with_additional_permissions", "justification": "why not"}
+    for path, what in ((file, "is not a folder"), (missing, "does not exist")):
+        wish = {"file_system": {"write": [str(folder), str(path)]}}
+        told = asker.outputs(model, thread, request(**wish), run("true", **mark, additional_permissions=wish))
+        said = (
+            f"permission to write `{path}` cannot be granted: it {what}. "
+            f"Ask for the folder that it is to be in, `{tmp_path}`"
+        )
+        assert told == [said, said]
+    assert asker.asked == []
+    # A client that narrows a grant to nothing that is there has granted nothing.
+    asker.answer = {"permissions": {"fileSystem": {"write": [f"{folder}/later"]}}}
+    [told] = asker.outputs(model, thread, request(file_system={"write": [str(folder)]}))
+    assert json.loads(told) == NOTHING
+
+
 def test_a_policy_is_widened_by_what_was_granted_and_by_nothing_else(tmp_path):
     here, folder = str(tmp_path), str(tmp_path / "a")
     (tmp_path / "a").mkdir()

@@ -23,7 +23,7 @@ from protocol.permissions import (
 from protocol.policy import DangerFullAccess, ExternalSandbox, ReadOnly, SandboxPolicy, WorkspaceWrite
 from sandbox_backends.protection import inside
 
-__all__ = ["Asked", "Confinement", "Permissions", "asked_permissions"]
+__all__ = ["Asked", "Confinement", "Permissions", "asked_permissions", "ungrantable"]
 
 
 class _Network(msgspec.Struct, forbid_unknown_fields=True):
@@ -73,7 +73,7 @@ class Permissions(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def granted(self, profile: GrantedPermissionProfile) -> Permissions:
-        """What a client grants, as far as it was asked for: these permissions or less of them."""
+        """What a client grants, as far as it was asked for and has an effect: these permissions or less of them."""
         files = profile.file_system or AdditionalFileSystemPermissions()
         read, write = list(files.read or ()), list(files.write or ())
         if files.entries is not None:
@@ -83,7 +83,7 @@ class Permissions(msgspec.Struct, frozen=True, kw_only=True):
         return Permissions(
             network=True if network and self.network else None,
             read=_within(read, (*self.read, *self.write)),
-            write=_within(write, self.write),
+            write=tuple(path for path in _within(write, self.write) if os.path.isdir(path)),
         )
 
     def confine(self, policy: SandboxPolicy, cwd: str) -> Confinement:
@@ -138,6 +138,28 @@ def asked_permissions(asked: Asked, cwd: str) -> Permissions:
         read=_canonical(files.read or (), cwd),
         write=_canonical(files.write or (), cwd),
     )
+
+
+def ungrantable(asked: Permissions) -> str | None:
+    """Why a grant would have no effect, and what to ask for instead, for the model; None where it would have one.
+
+    What is mounted writable is a folder, and one that is there: a file would have to be replaced from beside it, and
+    what is missing would have to be made in the folder above.
+    """
+    for path in asked.write:
+        if os.path.isdir(path):
+            continue
+        above = os.path.dirname(path)
+        while not os.path.isdir(above):
+            above = os.path.dirname(above)
+        what = "is not a folder" if os.path.lexists(path) else "does not exist"
+        if above == "/":
+            return f"permission to write `{path}` cannot be granted: it {what}, and no folder but `/` is above it"
+        return (
+            f"permission to write `{path}` cannot be granted: it {what}. "
+            f"Ask for the folder that it is to be in, `{above}`"
+        )
+    return None
 
 
 def _canonical(paths: Iterable[str], cwd: str) -> tuple[str, ...]:

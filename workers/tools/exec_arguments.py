@@ -9,7 +9,7 @@ import msgspec
 
 from config.resolve import ThreadSettings
 from protocol.constraints import UnsignedSize
-from workers.permissions import Asked, Permissions, asked_permissions
+from workers.permissions import Asked, Permissions, asked_permissions, ungrantable
 from workers.tools.permissions import SCHEMA as PERMISSIONS_SCHEMA
 from workers.tools.tool import ToolRefused, function
 
@@ -103,6 +103,9 @@ def further_permissions(arguments: ExecArguments, settings: ThreadSettings) -> P
     further = asked_permissions(asked, settings.cwd)
     if not further:
         raise ToolRefused(FURTHER_EMPTY)
+    reason = ungrantable(further)
+    if reason is not None:
+        raise ToolRefused(reason)
     return further
 
 

@@ -14,7 +14,7 @@ from protocol.permissions import (
 )
 from protocol.policy import ApprovalPolicy, GranularApproval
 from workers.approvals import Unanswerable
-from workers.permissions import Asked, Permissions, asked_permissions
+from workers.permissions import Asked, Permissions, asked_permissions, ungrantable
 from workers.session import now_ms
 from workers.tools.tool import Call, ToolRefused, TurnScope, arguments_of, function, record
 
@@ -36,7 +36,7 @@ SCHEMA: Mapping[str, Any] = {
                 "write": {
                     "type": "array",
                     "items": {"type": "string"},
-                    "description": "Folders to write in, as absolute paths.",
+                    "description": "Folders to write in, which must exist, as absolute paths.",
                 },
             },
         ),
@@ -78,6 +78,9 @@ class RequestPermissions:
         asked = asked_permissions(arguments.permissions, settings.cwd)
         if not asked:
             raise ToolRefused("request_permissions requires at least one permission")
+        reason = ungrantable(asked)
+        if reason is not None:
+            raise ToolRefused(reason)
         answer = PermissionsRequestApprovalResponse(permissions=GrantedPermissionProfile())
         if _may_ask(settings.approval_policy):
             answer = await self._ask(scope, call, asked, arguments.reason)
