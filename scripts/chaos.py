@@ -82,11 +82,14 @@ class Chaos:
         """From when to when the client did not read."""
         self._choose = random.Random(options.seed)
         self._disk = disk
+        self.load = 0.0
+        """Which part of all processors' time was used while it struck."""
         self.over = False
 
     async def live(self, thread: str) -> None:
         """Turn after turn, whatever becomes of them."""
         choose = random.Random(thread)
+        await asyncio.sleep(choose.uniform(0, self._rest))  # not all at the same moment
         while not self.over:
             text, words = self._scripts[0] if thread in self.quiet else choose.choice(self._scripts)
             turn = self.server.begin(thread, text, words)
@@ -98,6 +101,14 @@ class Chaos:
                 rest -= 0.5
 
     async def strike(self, seconds: float) -> None:
+        idle, elapsed = _idle_ticks()
+        try:
+            await self._strike(seconds)
+        finally:
+            idle_then, then = _idle_ticks()
+            self.load = 1 - (idle_then - idle) / max(1, then - elapsed)
+
+    async def _strike(self, seconds: float) -> None:
         kinds = [
             *(self._kill,) * 6,
             *(self._crash,) * 3,
@@ -195,6 +206,13 @@ class Chaos:
         ballast.unlink()
 
 
+def _idle_ticks() -> tuple[int, int]:
+    """The idle time of all processors, and all their time, in clock ticks."""
+    with open("/proc/stat") as file:
+        ticks = [int(field) for field in file.readline().split()[1:]]
+    return ticks[3] + ticks[4], sum(ticks[:8])  # what guests used is in the user's time
+
+
 async def chaos(options: argparse.Namespace, disk: Path | None) -> int:
     problems: list[str] = []
     async with StressServer(*SWITCHES, home=disk) as server:
@@ -224,6 +242,7 @@ async def chaos(options: argparse.Namespace, disk: Path | None) -> int:
     print(
         f"{options.threads} threads, {options.seconds:g} s, seed {options.seed}, pace {options.pace:g} s, rest {options.rest:g} s"
     )
+    print(f"processors: {os.cpu_count()}, {run.load:.0%} busy")
     print("strikes:", ", ".join(f"{count} {kind}" for kind, count in run.strikes.most_common()))
     statuses = Counter(turn.status or "lost" for turn in turns)
     print("turns:", ", ".join(f"{count} {status}" for status, count in statuses.most_common()))
