@@ -114,6 +114,8 @@ class StressServer:
                 env=environment,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=says,
+                # Kernels with automatic groups share the processors between sessions: a client has its own elsewhere.
+                start_new_session=True,
                 stderr=errors,
             )
         os.close(says)
