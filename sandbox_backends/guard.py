@@ -20,7 +20,8 @@ from sandbox_backends.view import View
 __all__ = ["Guard"]
 
 GIT_PARTS = ("HEAD", "commondir", "config", "config.worktree", "gitdir", "hooks", "info")
-"""What of a git directory makes the host run programs; objects may be gigabytes and run nothing."""
+"""What of a git directory makes the host run programs; objects may be gigabytes and run nothing. Submodules and worktrees
+have the same in folders of their own."""
 BUDGET = 4 << 20
 """Bytes of all that one command's guard remembers."""
 MODE_BITS = 0o7777
@@ -90,6 +91,31 @@ def _write(path: str, tree: Tree) -> None:
         os.chmod(here, mode)
 
 
+def _git_parts(gitdir: str) -> tuple[str, ...]:
+    """Paths below a git directory: its own parts, and those of the worktrees and submodules that it keeps."""
+    inner = ["", *(os.path.join("worktrees", name) for name in _folders(os.path.join(gitdir, "worktrees")))]
+    unread = ["modules"]
+    while unread:
+        above = unread.pop()
+        for name in _folders(os.path.join(gitdir, above)):
+            below = os.path.join(above, name)
+            if os.path.lexists(os.path.join(gitdir, below, "HEAD")):
+                inner.append(below)
+                below = os.path.join(below, "modules")
+            unread.append(below)  # the name of a submodule may have slashes in it
+    return tuple(os.path.join(folder, part) for folder in inner for part in GIT_PARTS)
+
+
+def _folders(path: str) -> list[str]:
+    try:
+        if os.path.islink(path):
+            return []
+        with os.scandir(path) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return []
+
+
 class _Guarded:
     """One protected path as it was."""
 
@@ -98,7 +124,7 @@ class _Guarded:
         self.path = item.path
         self.status = None if item.kind == "missing" else os.lstat(item.path)
         git = item.kind == "dir" and item.via in (".git", "gitdir", "commondir")
-        names = GIT_PARTS if git else ("",)
+        names = _git_parts(item.path) if git else ("",)
         self.parts: dict[str, Tree | None] = {}
         if item.kind != "missing":
             for name in names:
@@ -123,6 +149,8 @@ class _Guarded:
             os.chmod(path, stat.S_IMODE(self.status.st_mode))
         for name, tree in self.parts.items():
             part = os.path.join(path, name) if name else path
+            if os.sep in name:
+                _plain(os.path.dirname(part))  # a link on the way would lead us elsewhere
             try:
                 same = _read(part, 2 * BUDGET) == tree
             except (LaunchError, OSError):
