@@ -174,3 +174,14 @@ def test_folders_of_settings_are_absolute_or_the_servers(server, workspace, tmp_
     assert changed["cwd"] == str(workspace / "below")
     with pytest.raises(RpcError, match=r"default_permissions requires a `\[permissions\]` table"):
         client.request("thread/settings/update", {"threadId": thread, "permissions": "mine"})
+
+
+def test_a_turn_that_cannot_be_stored_is_refused_before_anybody_counts_on_it(server, home):
+    client = server()
+    thread = client.start_thread()
+    (home / "sessions").write_text("in the way of the folder")
+    with pytest.raises(RpcError, match="sessions"):
+        client.begin_turn(thread, "!say hello")
+    assert client.row(thread)["restarts"] == 0
+    (home / "sessions").unlink()
+    assert client.turn(thread, "!say hello")[-1]["params"]["turn"]["status"] == "completed"

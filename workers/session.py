@@ -216,7 +216,10 @@ class Session:
         self.briefing.surroundings_told()
 
     def accept_turn(self, key: int, turn_id: str, started_at_ms: int, reply: bytes) -> None:
-        """Answer a turn/start; from here on the front ends the turn if we cannot."""
+        """Answer a turn/start; from here on the front ends the turn if we cannot, so it must know where that is stored."""
+        if not self.writer.stored:
+            self.materialize()
+            self.tell_facts()
         self.link.say(Record.ACCEPTED, key, f"{turn_id} {started_at_ms}\n".encode() + reply)
 
     def say_last(self, method: str, params: Wire) -> None:
@@ -225,7 +228,9 @@ class Session:
 
     def materialize(self) -> None:
         """Make sure that there is a file, e.g. to be archived."""
-        self.writer.materialize()
+        if not self.writer.stored:
+            self._learn_repository()
+            self.writer.materialize()
 
     def stored_settings(self, turn_id: str) -> list[Entry]:
         """The settings of a turn, as lines."""
