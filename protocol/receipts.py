@@ -54,8 +54,8 @@ class ThreadReadStateUpdateParams(Params, kw_only=True):
     """`expected_revision`: of the state that the user has seen; another one is a conflict."""
 
     thread_id: str
-    expected_revision: str
     operation: MarkRead | MarkUnread
+    expected_revision: str
 
 
 class ThreadReadStateUpdateResponse(Wire, kw_only=True):

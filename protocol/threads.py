@@ -16,7 +16,6 @@ from protocol.turns import CollaborationMode, Turn
 __all__ = [
     "ActiveStatus",
     "GitInfo",
-    "GitInfoUpdate",
     "HistoryMode",
     "IdleStatus",
     "NotLoadedStatus",
@@ -26,6 +25,7 @@ __all__ = [
     "ThreadArchiveResponse",
     "ThreadDeleteParams",
     "ThreadDeleteResponse",
+    "ThreadMetadataGitInfoUpdateParams",
     "ThreadMetadataUpdateParams",
     "ThreadMetadataUpdateResponse",
     "ThreadOpening",
@@ -265,7 +265,7 @@ class ThreadUnsubscribeResponse(Wire, kw_only=True):
     status: Literal["notLoaded", "notSubscribed", "unsubscribed"]
 
 
-class GitInfoUpdate(Params, kw_only=True):
+class ThreadMetadataGitInfoUpdateParams(Params, kw_only=True):
     """What is not set stays as it is, null takes it away."""
 
     sha: str | Absent | None = UNSET
@@ -276,7 +276,7 @@ class GitInfoUpdate(Params, kw_only=True):
 class ThreadMetadataUpdateParams(Params, kw_only=True):
     thread_id: str
     daybreak_enabled: bool | None = None
-    git_info: GitInfoUpdate | None = None
+    git_info: ThreadMetadataGitInfoUpdateParams | None = None
     project_id: str | None = None
 
 

@@ -87,6 +87,12 @@ CLIENTS = (
         packages=("codex-agent-sdk==0.0.2",),
     ),
     Client(
+        name="tdai-codex-sdk",
+        session="tdai_codex_sdk_session.py",
+        packages=("pydantic>=2.12",),
+        bare=("tdai-codex-sdk==0.3.2",),
+    ),
+    Client(
         name="codexed",
         session="codexed_session.py",
         packages=("codexed==1.2.2",),

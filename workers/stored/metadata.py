@@ -9,7 +9,7 @@ import msgspec
 from protocol.base import UNSET, Wire
 from protocol.rpc import RpcError
 from protocol.threads import (
-    GitInfoUpdate,
+    ThreadMetadataGitInfoUpdateParams,
     ThreadMetadataUpdateParams,
     ThreadMetadataUpdateResponse,
     ThreadStatus,
@@ -34,7 +34,7 @@ def update(request: StoredRequest) -> Wire:
     return ThreadMetadataUpdateResponse(thread=thread)
 
 
-def _git_change(update: GitInfoUpdate) -> dict[str, Any]:
+def _git_change(update: ThreadMetadataGitInfoUpdateParams) -> dict[str, Any]:
     change: dict[str, Any] = {}
     for field in msgspec.structs.fields(update):
         value = getattr(update, field.name)
