@@ -17,7 +17,7 @@ from auth.errors import LoginError
 from auth.issuer import DeviceCode, Issuer, Pkce, TokenReply
 from auth.record import AuthRecord
 
-__all__ = ["DEFAULT_TIMEOUT_S", "BrowserLogin", "DeviceLogin", "check_workspace"]
+__all__ = ["DEFAULT_TIMEOUT_S", "BrowserLogin", "DeviceLogin"]
 
 DEFAULT_TIMEOUT_S = 600.0
 """Codex gives a browser as much."""

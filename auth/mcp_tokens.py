@@ -13,7 +13,7 @@ from auth.errors import StorageError
 from auth.secrecy import Discreet
 from auth.storage import replace_file
 
-__all__ = ["MCP_CREDENTIALS_FILE", "McpToken", "McpTokens"]
+__all__ = ["McpToken", "McpTokens"]
 
 MCP_CREDENTIALS_FILE = ".credentials.json"
 EARLY_MS = 30_000

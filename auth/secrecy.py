@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-__all__ = ["HIDDEN", "Discreet"]
+__all__ = ["Discreet"]
 
 HIDDEN = "<hidden>"
 

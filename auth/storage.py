@@ -13,7 +13,7 @@ import msgspec
 from auth.errors import StorageError
 from auth.record import AuthRecord, read_record, write_record
 
-__all__ = ["AUTH_FILE", "FileStorage", "replace_file"]
+__all__ = ["FileStorage", "replace_file"]
 
 AUTH_FILE = "auth.json"
 LOCK_FILE = "auth.json.lock"

@@ -28,7 +28,7 @@ from protocol.configuration import (
     UserSource,
 )
 
-__all__ = ["known_keys", "metadata_of", "origins_of", "read_config", "version_of"]
+__all__ = ["known_keys", "metadata_of", "read_config", "version_of"]
 
 TEMPLATE_FILE = "effective.json"
 OWN_TABLE = "bulkhead"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from config.errors import HomeError
 
-__all__ = ["HOME_VARIABLES", "find_home", "home_path"]
+__all__ = ["find_home", "home_path"]
 
 HOME_VARIABLES = ("BULKHEAD_HOME", "CODEX_HOME")
 """First one that is set and not empty wins."""

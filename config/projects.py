@@ -12,7 +12,7 @@ from config.project_docs import folders_to_root
 from config.settings import Project, settings_of
 from config.trust import trust_of
 
-__all__ = ["PROJECT_FOLDER", "USER_ONLY_KEYS", "with_project_layers"]
+__all__ = ["USER_ONLY_KEYS", "with_project_layers"]
 
 PROJECT_FOLDER = ".codex"
 USER_ONLY_KEYS = frozenset(

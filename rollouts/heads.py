@@ -63,10 +63,6 @@ class Summary(msgspec.Struct, kw_only=True):
     base: str | None
 
 
-class _Part(msgspec.Struct):
-    text: str = ""
-
-
 class _UserItem(msgspec.Struct):
     type: str = ""
     content: list[msgspec.Raw] = []

@@ -6,7 +6,7 @@ import msgspec
 
 from protocol.items import CommandExecutionItem, ThreadItem
 
-__all__ = ["MAX_OUTPUT_BYTES", "lasting"]
+__all__ = ["lasting"]
 
 MAX_OUTPUT_BYTES = 64 * 1024
 """As the peer keeps it. Clients saw all of it when the command ended."""

@@ -34,7 +34,7 @@ from rollouts.policy import snake_keys
 from rollouts.reviews import NO_OUTPUT, review_output
 from rollouts.shellwords import split_words
 
-__all__ = ["stored_changes", "stored_content", "stored_item"]
+__all__ = ["stored_content", "stored_item"]
 
 _STATUS = {"inProgress": "in_progress"}
 _STORED_SOURCES = {wire: stored for stored, wire in SOURCES.items()}

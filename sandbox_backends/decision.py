@@ -26,7 +26,6 @@ from sandbox_backends.plan import Escalation
 
 __all__ = [
     "NEVER_ESCALATES",
-    "RETRY_REASON",
     "Ask",
     "Decision",
     "Forbid",

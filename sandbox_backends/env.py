@@ -17,10 +17,7 @@ import msgspec
 from protocol.policy import DangerFullAccess, ExternalSandbox, SandboxPolicy
 
 __all__ = [
-    "NETWORK_DISABLED",
     "SANDBOX",
-    "THREAD_ID",
-    "UNATTENDED",
     "ShellEnvironmentPolicy",
     "environment",
     "marked",

@@ -20,7 +20,7 @@ from typing import Any
 
 from sandbox_backends.decision import Rule
 
-__all__ = ["AMENDED_FILE", "RuleBook", "RuleError", "load_rules", "parse_rules", "remember"]
+__all__ = ["RuleBook", "RuleError", "load_rules", "parse_rules", "remember"]
 
 FOLDER = "rules"
 SUFFIX = ".rules"

@@ -17,7 +17,7 @@ from sandbox_backends.plan import ExecPlan, limited
 from sandbox_backends.result import Outcome, SetupFailure
 from sandbox_backends.view import View
 
-__all__ = ["SANDBOX_EXEC", "Seatbelt", "profile"]
+__all__ = ["Seatbelt", "profile"]
 
 SANDBOX_EXEC = "/usr/bin/sandbox-exec"
 """Never from PATH: a command may own that."""

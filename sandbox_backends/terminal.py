@@ -8,7 +8,7 @@ import struct
 import termios
 from functools import lru_cache
 
-__all__ = ["DEFAULT_SIZE", "job_control", "open_terminal", "resize"]
+__all__ = ["job_control", "open_terminal", "resize"]
 
 DEFAULT_SIZE = (24, 80)
 """Rows and columns of a terminal nobody gave a size."""

@@ -13,7 +13,7 @@ from rollouts.reviews import review_output, review_text
 from workers.briefing import Briefing
 from workers.session import Session
 
-__all__ = ["REVIEWER", "Reviewer", "findings_text"]
+__all__ = ["Reviewer", "findings_text"]
 
 REVIEWER = (
     "You review changes that another engineer made to a code base. Look at the diff you are pointed to and at the code "

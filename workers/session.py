@@ -47,7 +47,7 @@ from workers.instructions import (
 )
 from workers.link import Link
 
-__all__ = ["NO_RATE_LIMITS", "Session", "now_ms"]
+__all__ = ["Session", "now_ms"]
 
 _encode = msgspec.json.Encoder().encode
 

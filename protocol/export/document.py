@@ -16,7 +16,7 @@ from protocol.export.naming import Names, notification_name, params_name, pascal
 from protocol.export.schema import REF, Compiler, Schema, reachable
 from protocol.methods import METHODS, NOTIFICATIONS, SERVER_REQUESTS, Method
 
-__all__ = ["AT_ROOT", "Document", "document", "references"]
+__all__ = ["Document", "document", "references"]
 
 AT_ROOT = frozenset(
     (

@@ -21,7 +21,7 @@ from workers.host.encoded import InvalidBase64, decode_base64
 from workers.host.request import HostRequest
 from workers.link import Link
 
-__all__ = ["READ_LIMIT", "Files"]
+__all__ = ["Files"]
 
 R = TypeVar("R")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from frizbee import Haystacks
 
-__all__ = ["ENTRY_LIMIT", "Listing", "list_roots"]
+__all__ = ["Listing", "list_roots"]
 
 ENTRY_LIMIT = 1_000_000
 """Paths in one listing; they take some 200 MB then."""

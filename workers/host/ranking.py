@@ -16,7 +16,7 @@ from workers.host.listing import Listing
 if TYPE_CHECKING:
     from frizbee import Matcher
 
-__all__ = ["RESULT_LIMIT", "rank"]
+__all__ = ["rank"]
 
 RESULT_LIMIT = 50
 """As many as the peer sends."""

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 
 from workers.models.errors import ModelError
 
-__all__ = ["LONGEST_WAIT_S", "backoff", "delay_before", "retry_after", "spelled_delay", "wait_for_requests"]
+__all__ = ["delay_before", "retry_after", "spelled_delay", "wait_for_requests"]
 
 FIRST_DELAY_S = 0.2
 LONGEST_BACKOFF_S = 60.0

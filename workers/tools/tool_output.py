@@ -8,7 +8,6 @@ __all__ = [
     "APPROVAL_FAILED",
     "DEFAULT_MAX_TOKENS",
     "PATCH_DECLINED",
-    "PLAN_UPDATED",
     "REJECTED_BY_USER",
     "bad_arguments",
     "exec_rejected",
@@ -29,7 +28,6 @@ DEFAULT_MAX_TOKENS = 10_000
 REJECTED_BY_USER = "rejected by user"
 APPROVAL_FAILED = "approval request failed"
 PATCH_DECLINED = "patch rejected by user"
-PLAN_UPDATED = "Plan updated"
 
 
 def token_count(size: int) -> int:
