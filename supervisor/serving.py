@@ -90,13 +90,14 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stopped.set)
     front = Front(configuration, runtime, zygote)
-    runtime.describe(home=configuration.home, argv=sys.argv, version=VERSION)
     control = ControlServer(front, runtime.control_socket, OPERATIONS)
     # The protocol's descriptors are ours alone: a stray print anywhere goes to stderr instead.
     stdio = os.dup(0), os.dup(1)
     os.dup2(2, 1)
     front.start()
     await control.start()
+    # Whoever finds the server asks it at once, so it is not to be found before it listens.
+    runtime.describe(home=configuration.home, argv=sys.argv, version=VERSION)
     opened: list[listeners.Listener] = []
     try:
         # Who started us on a pipe owns us: its end is the server's, whoever else is attached.
