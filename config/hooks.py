@@ -170,8 +170,10 @@ def hooks_of(document: Document, home: str) -> Hooks:
     states = _states(document)
     for source, path, hooks in _tables(document, home, warnings):
         for key, event in EVENTS.items():
+            if key not in hooks:
+                continue
             try:
-                groups = msgspec.convert(hooks.get(key, []), list[_Group])
+                groups = msgspec.convert(hooks[key], list[_Group])
             except msgspec.ValidationError as error:
                 warnings.append(f"failed to parse hooks config {path}: {key}: {error}")
                 continue

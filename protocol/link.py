@@ -59,7 +59,7 @@ class Frame(IntEnum):
     PING = 19  # [ping number]
     ANSWER = 20  # [key] a client's answer to a server request: raw `{"result"...}` or `{"error"...}`
     RETURN = 21  # [call] the answer to a CALL
-    STOP = 22  # [deadline in ms] interrupt the turn, store everything, end
+    STOP = 22  # [deadline in ms] a `StopOrder`: interrupt the turn, store everything, end
     SLEEP = (
         23  # [0] store everything and end with `HIBERNATED`, if nothing would be lost; else nothing happens
     )
@@ -85,6 +85,13 @@ class Record(IntEnum):
 
 class TornRecord(ValueError):
     """A stream ends in the middle of a record (legal only at the end of a dead worker's log)."""
+
+
+class StopOrder(msgspec.Struct, frozen=True):
+    """`materialize`: leave a file even of a thread without turns. `last`: the thread gets no next worker."""
+
+    materialize: bool = False
+    last: bool = False
 
 
 class Adopt(msgspec.Struct, kw_only=True):

@@ -8,7 +8,9 @@ import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from protocol.link import Frame
+import msgspec
+
+from protocol.link import Frame, StopOrder
 from supervisor.freezing import thaw
 from supervisor.hub import Hub
 from supervisor.loaded import Incarnation, LoadedThread
@@ -52,7 +54,7 @@ class Endings:
         if thread.state is State.QUARANTINED:
             self._employ(thread)
         elif thread.incarnation is not None:
-            await self._stop(thread.incarnation)
+            await self._stop(thread.incarnation, StopOrder())
         elif thread.state is State.HIBERNATED:
             self._employ(thread)
 
@@ -69,7 +71,7 @@ class Endings:
         gone = self._loop.create_future()
         thread.unloaded = lambda: None if gone.done() else gone.set_result(None)
         if thread.incarnation is not None:
-            await self._stop(thread.incarnation, materialize=materialize)
+            await self._stop(thread.incarnation, StopOrder(materialize=materialize, last=True))
         elif thread.state is State.QUARANTINED:
             thread.move(State.DEAD)
             self._remove(thread)
@@ -79,16 +81,17 @@ class Endings:
 
     async def stop_all(self, threads: Iterable[LoadedThread]) -> None:
         incarnations = [thread.incarnation for thread in threads if thread.incarnation is not None]
-        await asyncio.gather(*map(self._stop, incarnations))
+        order = StopOrder(last=True)
+        await asyncio.gather(*(self._stop(incarnation, order) for incarnation in incarnations))
 
-    async def _stop(self, incarnation: Incarnation, *, materialize: bool = False) -> None:
+    async def _stop(self, incarnation: Incarnation, order: StopOrder) -> None:
         incarnation.end_kind = EndKind.STOPPED
         with suppress(RuntimeError):
             incarnation.thread.move(State.STOPPING)
         if incarnation.paused:
             await self._loop.run_in_executor(None, thaw, incarnation.handle.pid)
             incarnation.paused = False
-        payload = b'{"materialize":true}' if materialize else b"{}"
+        payload = msgspec.json.encode(order)
         self._hub.send(incarnation.handle.token, Frame.STOP, int(STOP_GRACE_S * 1000), payload)
         try:
             await asyncio.wait_for(asyncio.shield(incarnation.handle.exited), STOP_GRACE_S)

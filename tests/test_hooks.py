@@ -41,7 +41,8 @@ class Hooks:
         self._file.write_text(json.dumps({"hooks": self._hooks}))
 
     def record(self, event, then="true", **fields):
-        self.add(event, f"cat >> {self._notes}; echo >> {self._notes}; {then}", **fields)
+        # One write, as several may note at once.
+        self.add(event, f"printf '%s\\n' \"$(cat)\" >> {self._notes}; {then}", **fields)
 
     def heard(self, event=None):
         if not self._notes.exists():
@@ -373,7 +374,7 @@ def test_a_hook_denies_in_the_user_s_place(trusting, hooks, model):
 
 
 def test_a_prompt_that_is_blocked_never_reaches_the_model(trusting, hooks, model):
-    hooks.record("UserPromptSubmit", 'grep -q secret <<< "$(tail -1 "$0" 2>/dev/null)"; true')
+    hooks.record("UserPromptSubmit")
     hooks.add("UserPromptSubmit", "grep -q secret && { echo 'no secrets' >&2; exit 2; }; echo 'be brief'")
     client = trusting()
     thread = client.start_thread(**UNSAFE)
@@ -603,6 +604,36 @@ def test_an_interrupt_ends_a_hook_whole_and_is_told_to_hooks(trusting, hooks, tm
     assert client.wait_for("turn/completed", since=since).params["turn"]["status"] == "interrupted"
     assert alive([int(line) for line in pids.read_text().split()]) == []
     assert [one["hook_event_name"] for one in hooks.heard()] == ["Interrupt"]
+
+
+def test_a_session_that_has_started_ends_with_its_thread_or_the_server(trusting, hooks, workspace):
+    hooks.record("SessionEnd")
+    hooks.record("Interrupt")
+    client = trusting()
+    client.start_thread(**UNSAFE)  # has no session yet
+    first, second = client.start_thread(**UNSAFE), client.start_thread(**UNSAFE)
+    client.turn(first, "!say one")
+    path = client.request("thread/read", {"threadId": first})["thread"]["path"]
+    since = client.mark()
+    client.request("thread/archive", {"threadId": first})
+    assert client.wait_for("hook/completed", since=since).params["run"]["eventName"] == "sessionEnd"
+    assert hooks.heard() == [
+        {
+            "session_id": first,
+            "transcript_path": path,
+            "cwd": str(workspace),
+            "hook_event_name": "SessionEnd",
+            "reason": "other",
+        }
+    ]
+    since = client.mark()
+    client.begin_turn(second, "!hang")
+    client.wait_for("item/agentMessage/delta", since=since)
+    client.close()
+    # Nobody has interrupted its turn.
+    assert [(one["session_id"], one["hook_event_name"]) for one in hooks.heard()[1:]] == [
+        (second, "SessionEnd")
+    ]
 
 
 def test_what_a_hook_leaves_running_ends_with_the_worker(trusting, hooks, tmp_path):

@@ -19,7 +19,7 @@ from config.resolve import ThreadOverrides
 from protocol import rpc
 from protocol import threads as wire
 from protocol.forks import ThreadForkParams
-from protocol.link import HIBERNATED, Adopt, Command, Record
+from protocol.link import HIBERNATED, Adopt, Command, Record, StopOrder
 from protocol.link_calls import UnusedSource
 from protocol.refusal import decode_params
 from rollouts.errors import RolloutError, RolloutNotFound, WriterBusy
@@ -32,6 +32,7 @@ from workers.asides import Asides
 from workers.bounds import Bounds
 from workers.call import Call
 from workers.forking import fork_session, fork_unused
+from workers.hooks.of_turn import end_session
 from workers.link import Link
 from workers.loading import begin_from_items, resume_session, start_session
 from workers.mcp.of_thread import ThreadServers
@@ -98,8 +99,8 @@ class ThreadService:
         """Interrupt what runs, store everything, end."""
         if not self._stopping:
             self._stopping = True
-            materialize = b"true" in payload
-            self._loop.create_task(self._stop(materialize=materialize)).add_done_callback(self.check)
+            order = msgspec.json.decode(payload, type=StopOrder)
+            self._loop.create_task(self._stop(order)).add_done_callback(self.check)
 
     def sleep(self) -> None:
         """End, if nothing is under way that a successor could not take up from the rollout."""
@@ -123,7 +124,7 @@ class ThreadService:
                 print(f"no lease, so the thread stays awake: {error}")
                 return
         self._stopping = True
-        self._loop.create_task(self._stop(materialize=False, code=HIBERNATED)).add_done_callback(self.check)
+        self._loop.create_task(self._stop(StopOrder(), code=HIBERNATED)).add_done_callback(self.check)
 
     @property
     def unoccupied(self) -> bool:
@@ -137,14 +138,18 @@ class ThreadService:
             self.session.pursuit.held = held
             self.turns.pursue_goal()
 
-    async def _stop(self, *, materialize: bool, code: int = 0) -> None:
+    async def _stop(self, order: StopOrder, *, code: int = 0) -> None:
         self._task.cancel()
+        if self.session is not None:
+            self.session.hooks.ending = True
         await self.turns.interrupt()
         await asyncio.gather(self.toolbox.terminals.end_all(), self.mcp.servers.close())
         if self.session is not None:
+            if order.last:
+                await end_session(self.session)
             await self.session.hooks.close(self.session)
             await self.access.close()
-            if materialize:
+            if order.materialize:
                 self.session.materialize()
             self.session.writer.sync()
             self.session.close()

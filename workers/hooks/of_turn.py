@@ -16,8 +16,10 @@ from workers.instructions import message
 if TYPE_CHECKING:
     from workers.session import Session
 
-__all__ = ["HOOK_PROMPT", "PromptVerdict", "TurnHooks", "hook_prompt"]
+__all__ = ["HOOK_PROMPT", "PromptVerdict", "TurnHooks", "end_session", "hook_prompt"]
 
+END_REASON = "other"
+"""The only one that Codex 0.169 was seen to give."""
 HOOK_PROMPT = "<hook_prompt"
 """How messages begin with which a hook keeps the model going."""
 
@@ -33,6 +35,21 @@ def hook_prompt(fragment: HookPromptFragment) -> str:
     """As the model gets it: in the user's place, but not his words."""
     run = escape(fragment.hook_run_id, {'"': "&quot;"})
     return f'{HOOK_PROMPT} hook_run_id="{run}">{escape(fragment.text)}</hook_prompt>'
+
+
+async def end_session(session: Session) -> None:
+    """The thread is unloaded, or the server ends. A session that has not started does not end."""
+    if not session.settings.hooks or session.hooks.begun is not None:
+        return
+    said = {
+        "session_id": session.id,
+        "transcript_path": None if session.ephemeral else str(session.writer.path),
+        "cwd": session.settings.cwd,
+        "hook_event_name": "SessionEnd",
+        "reason": END_REASON,
+    }
+    last = session.turns[-1].id if session.turns else None
+    await session.hooks.run(session, Happening("sessionEnd", said, (END_REASON,), last))
 
 
 class TurnHooks:
@@ -86,7 +103,7 @@ class TurnHooks:
         return fragments
 
     async def interrupted(self) -> None:
-        if self.any:
+        if self.any and not self._session.hooks.ending:
             await self._run("interrupt", self._said("Interrupt"))
 
     # --- tools ------------------------------------------------------------------------------------------------------

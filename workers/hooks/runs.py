@@ -57,6 +57,8 @@ class HookRuns:
 
     def __init__(self) -> None:
         self.begun: Begun | None = None
+        self.ending = False
+        """Whether the worker ends; a turn that ends with it was interrupted by nobody."""
         self._late: list[str] = []
         self._beside: set[asyncio.Task[None]] = set()
         self._left: list[RunningCommand] = []
