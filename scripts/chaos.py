@@ -42,9 +42,9 @@ SETTLE_S = 120.0
 DISK = "64m"
 PACE_S = 0.03
 """Between two words of a model."""
-REST_S = 10.0
-"""Between two turns of a thread, on the average: with 200 threads that is about what two cores carry. With 0 the machine is
-overloaded, and what is measured is how its scheduler shares it out."""
+REST_S = 15.0
+"""Between two turns of a thread, on the average: 200 threads then keep two cores busy for three quarters of the time. With 0
+the machine is overloaded, and what is measured is how its scheduler shares it out."""
 EXPECTED = (
     "SIGKILL",
     "SIGSEGV",

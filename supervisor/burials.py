@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from rollouts.errors import RolloutError
+from sandbox_backends.scheduling import be_prompt
 from supervisor import obituary
 from supervisor.broker import Broker
 from supervisor.hub import Hub
@@ -68,7 +69,8 @@ class Burials:
         self._after = after
         self.oom = OomWatch()
         self._loop = asyncio.get_running_loop()
-        self._clerks = ThreadPoolExecutor(CLERKS, "burial")
+        # As prompt as the loop that waits for them: the kernel hands down nothing of that to new threads.
+        self._clerks = ThreadPoolExecutor(CLERKS, "burial", initializer=be_prompt)
         self._under_way: set[asyncio.Task[None]] = set()
 
     def begin(self, incarnation: Incarnation, exit_: Exit) -> None:

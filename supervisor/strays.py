@@ -22,7 +22,17 @@ class Strays:
     def __init__(self, known: Callable[[], set[int | None]]) -> None:
         self._known = known
         self._loop = asyncio.get_running_loop()
+        self._soon: asyncio.TimerHandle | None = None
         prctl.become_subreaper()
+
+    def end_soon(self) -> None:
+        """End them when the deaths that are known by now have been told; once for all of them."""
+        if self._soon is None:
+            self._soon = self._loop.call_later(PAUSE_S, self._end_those)
+
+    def _end_those(self) -> None:
+        self._soon = None
+        self.end()
 
     def end(self, rounds: int = ROUNDS) -> None:
         """End what no zygote is there to end: commands of dead workers, and workers of whose birth it did not tell.

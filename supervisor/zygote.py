@@ -77,8 +77,9 @@ _encode = msgspec.json.Encoder().encode
 class ZygoteHandle:
     """A child of the zygote. `born` is done when its pid is known."""
 
-    def __init__(self, token: bytes, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, token: bytes, parent: Zygote, loop: asyncio.AbstractEventLoop) -> None:
         self.token = token
+        self.parent = parent
         self.pid = 0
         self.pidfd = -1
         self.born: asyncio.Future[int] = loop.create_future()
@@ -152,11 +153,12 @@ class ZygoteLauncher:
         await self._until_ready()
         if self._zygote is None:  # it ended between its word and our turn
             raise LauncherLost("the zygote ended")
-        handles = [ZygoteHandle(secrets.token_bytes(16), self._loop) for _ in range(count)]
+        parent = self._zygote
+        handles = [ZygoteHandle(secrets.token_bytes(16), parent, self._loop) for _ in range(count)]
         tokens = [handle.token.hex() for handle in handles]
         self._handles.update(zip(tokens, handles, strict=True))
         try:
-            await self._loop.sock_sendall(self._zygote.channel, _encode(ToZygote(fork=tokens)))
+            await self._loop.sock_sendall(parent.channel, _encode(ToZygote(fork=tokens)))
         except OSError as error:
             for token in tokens:
                 self._handles.pop(token, None)
@@ -229,32 +231,38 @@ class ZygoteLauncher:
         self._loop.remove_reader(handle.pidfd)
         if handle.exited.done():
             return
-        adopted = self._adopted_status(handle)
-        if adopted is not None:
-            self._finish(handle, adopted)
-            self._strays.end()
-        elif (status := tree.exit_status(handle.pid)) and handle.unreaped:
+        status = tree.exit_status(handle.pid) if handle.unreaped else 0
+        if handle.parent is not self._zygote:
+            self._take_status(handle)
+        if status:
             # The zygote may be busy with births, and somebody waits for the word on this death.
             self._finish(handle, _exit_of(status))
-        else:
+        elif handle.parent is self._zygote:
             self._loop.call_later(STATUS_GRACE_S, self._finish_without_word, handle)
 
-    def _finish_without_word(self, handle: ZygoteHandle) -> None:
-        if not handle.exited.done():
-            self._finish(handle, self._adopted_status(handle) or Exit())
-
-    def _adopted_status(self, handle: ZygoteHandle) -> Exit | None:
-        """After the zygote's death its children are ours to reap."""
+    def _take_status(self, handle: ZygoteHandle) -> None:
+        """Reap an orphan, which is our child now, in a thread of the pool: the kernel may take some 10 ms."""
         try:
-            found = os.waitid(os.P_PIDFD, handle.pidfd, os.WEXITED | os.WNOHANG)
-        except OSError:
-            return None
-        if found is None:
-            return None
-        identity.forget(self._spec.processes, handle.pid)
-        if found.si_code == os.CLD_EXITED:
-            return Exit(code=found.si_status)
-        return Exit(signal=found.si_status)
+            fd = os.dup(handle.pidfd)
+        except OSError:  # no descriptor left
+            self._finish_without_word(handle)
+            return
+
+        def take() -> Exit:
+            try:
+                return _reaped(fd) or Exit()
+            finally:
+                os.close(fd)
+                identity.forget(self._spec.processes, handle.pid)
+
+        taken = self._loop.run_in_executor(None, take)
+        taken.add_done_callback(lambda done: self._finish(handle, done.result()))
+        self._strays.end_soon()
+
+    def _finish_without_word(self, handle: ZygoteHandle) -> None:
+        # Its zygote may have died with it, a moment before we knew.
+        if not handle.exited.done():
+            self._finish(handle, _reaped(handle.pidfd) or Exit())
 
     def _finish(self, handle: ZygoteHandle, status: Exit) -> None:
         if handle.exited.done():
@@ -331,6 +339,17 @@ def _wait_for_ends(pidfds: list[int]) -> None:
         poll = select.poll()
         poll.register(fd, select.POLLIN)
         poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+
+
+def _reaped(pidfd: int) -> Exit | None:
+    """How a child of ours has ended, which is reaped by that; None if it is not ours, or lives."""
+    try:
+        found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    except OSError:
+        return None
+    if found is None:
+        return None
+    return Exit(code=found.si_status) if found.si_code == os.CLD_EXITED else Exit(signal=found.si_status)
 
 
 def _exit_of(status: int, max_rss_kib: int | None = None) -> Exit:
