@@ -12,7 +12,8 @@ from functools import partial
 from protocol.link import Frame
 from supervisor.hub import Hub
 from supervisor.launcher import Exit, LauncherLost, LaunchError
-from supervisor.zygote import ZygoteHandle, ZygoteLauncher
+from supervisor.zygote import ZygoteLauncher
+from supervisor.zygote_handle import ZygoteHandle
 
 __all__ = ["Nursery"]
 

@@ -27,9 +27,10 @@ from sandbox_backends import identity, tree
 from supervisor import zygote_process
 from supervisor.launcher import Exit, LauncherLost, LaunchError
 from supervisor.strays import Strays
+from supervisor.zygote_handle import ZygoteHandle
 from supervisor.zygote_process import Process, Zygote
 
-__all__ = ["ZygoteHandle", "ZygoteLauncher", "ZygoteSpec"]
+__all__ = ["ZygoteLauncher", "ZygoteSpec"]
 
 log = logging.getLogger("bulkhead.zygote")
 
@@ -72,32 +73,6 @@ class FromZygote(msgspec.Struct, omit_defaults=True):
 
 _decode = msgspec.json.Decoder(FromZygote).decode
 _encode = msgspec.json.Encoder().encode
-
-
-class ZygoteHandle:
-    """A child of the zygote. `born` is done when its pid is known."""
-
-    def __init__(self, token: bytes, parent: Zygote, loop: asyncio.AbstractEventLoop) -> None:
-        self.token = token
-        self.parent = parent
-        self.pid = 0
-        self.pidfd = -1
-        self.born: asyncio.Future[int] = loop.create_future()
-        self.exited: asyncio.Future[Exit] = loop.create_future()
-
-    @property
-    def unreaped(self) -> bool:
-        """Whether nobody has taken its status yet, so that its number is not another's."""
-        try:
-            signal.pidfd_send_signal(self.pidfd, 0)
-        except ProcessLookupError:
-            return False
-        return True
-
-    def signal(self, number: int) -> None:
-        if self.pidfd >= 0:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, number)
 
 
 class ZygoteLauncher:
