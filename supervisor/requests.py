@@ -84,9 +84,8 @@ class Requests:
             )
         if not connection.initialized and not (isinstance(row, Method) and row.order is Order.CONNECTION):
             if isinstance(row, Method):
-                decode_params(
-                    request.params, row.params
-                )  # what is wrong with them is said first, as by the peer
+                # What is wrong with them is said first, as by the peer.
+                decode_params(request.params, row.params)
             raise rpc.RpcError("Not initialized")
         if row.experimental and not connection.experimental:
             raise rpc.RpcError(f"{row.name} requires experimentalApi capability")

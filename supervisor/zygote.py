@@ -88,7 +88,6 @@ class ZygoteLauncher:
         self._ready: asyncio.Future[None] | None = None
         self._handles: dict[str, ZygoteHandle] = {}
         self._by_pid: dict[int, ZygoteHandle] = {}
-        self._statuses: dict[int, Exit] = {}
         self._closing = False
         self._strays = Strays(lambda: {self.pid, *self._by_pid})
 
@@ -194,12 +193,9 @@ class ZygoteLauncher:
             handle.born.set_result(message.pid)
             self._loop.add_reader(fd, self._ended, handle)
         elif message.exited:
-            status = _exit_of(message.status, message.max_rss_kib)
-            handle_or_none = self._by_pid.get(message.exited)
-            if handle_or_none is None:
-                return
-            self._statuses[message.exited] = status
-            self._finish(handle_or_none, status)
+            ended = self._by_pid.get(message.exited)
+            if ended is not None:
+                self._finish(ended, _exit_of(message.status, message.max_rss_kib))
 
     def _ended(self, handle: ZygoteHandle) -> None:
         """The pidfd is readable: the process has ended, and its status is on the way."""
@@ -243,7 +239,6 @@ class ZygoteLauncher:
         if handle.exited.done():
             return
         self._by_pid.pop(handle.pid, None)
-        self._statuses.pop(handle.pid, None)
         self._loop.remove_reader(handle.pidfd)
         os.close(handle.pidfd)
         handle.pidfd = -1
