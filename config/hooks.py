@@ -102,6 +102,19 @@ class _State(msgspec.Struct, frozen=True):
     trusted_hash: str | None = None
 
 
+class _Declared(msgspec.Struct, frozen=True):
+    """A command where it stands: the `number`th of the `place`th group of its event's `table` in the file `path`."""
+
+    source: HookSource
+    path: str
+    table: str
+    event: _Event
+    place: int
+    number: int
+    matcher: str | None
+    command: _Command
+
+
 class Hook(msgspec.Struct, frozen=True, kw_only=True):
     """One command. `context_limit`: in tokens, see `additionalContextLimit`; `order`: its place among all."""
 
@@ -168,41 +181,47 @@ def hooks_of(document: Document, home: str) -> Hooks:
     found: list[Hook] = []
     warnings: list[str] = []
     states = _states(document)
+    for one in _declared(document, home, warnings):
+        event, command = one.event, one.command
+        key = f"{one.path}:{event.label}:{one.place}:{one.number}"
+        matcher = one.matcher if event.matched else None
+        timeout = _timeout(one.table, event, command, one.path, warnings)
+        current = _hash(event, matcher, command, timeout)
+        state = states.get(key, _State())
+        found.append(
+            Hook(
+                key=key,
+                event=event.name,
+                matcher=matcher,
+                command=command.command,
+                timeout_s=timeout,
+                asynchronous=command.is_async,
+                status_message=command.status_message,
+                context_limit=command.additional_context_limit,
+                source=one.source,
+                source_path=one.path,
+                order=len(found),
+                hash=current,
+                trust=_trust(state, current),
+                enabled=state.enabled is not False,
+            )
+        )
+    return Hooks(tuple(found), tuple(warnings), _bypassed(document))
+
+
+def _declared(document: Document, home: str, warnings: list[str]) -> Iterator[_Declared]:
     for source, path, hooks in _tables(document, home, warnings):
-        for key, event in EVENTS.items():
-            if key not in hooks:
+        for table, event in EVENTS.items():
+            if table not in hooks:
                 continue
             try:
-                groups = msgspec.convert(hooks[key], list[_Group])
+                groups = msgspec.convert(hooks[table], list[_Group])
             except msgspec.ValidationError as error:
-                warnings.append(f"failed to parse hooks config {path}: {key}: {error}")
+                warnings.append(f"failed to parse hooks config {path}: {table}: {error}")
                 continue
             for place, group in enumerate(groups):
-                for number, command in _commands(key, event, group, path, warnings):
-                    name = f"{path}:{event.label}:{place}:{number}"
-                    matcher = group.matcher if event.matched else None
-                    timeout = _timeout(key, event, command, path, warnings)
-                    current = _hash(event, matcher, command, timeout)
-                    state = states.get(name, _State())
-                    found.append(
-                        Hook(
-                            key=name,
-                            event=event.name,
-                            matcher=matcher,
-                            command=command.command,
-                            timeout_s=timeout,
-                            asynchronous=command.is_async,
-                            status_message=command.status_message,
-                            context_limit=command.additional_context_limit,
-                            source=source,
-                            source_path=path,
-                            order=len(found),
-                            hash=current,
-                            trust=_trust(state, current),
-                            enabled=state.enabled is not False,
-                        )
-                    )
-    return Hooks(tuple(found), tuple(warnings), _bypassed(document))
+                for number, command in _commands(event, group, path, warnings):
+                    yield _Declared(source, path, table, event, place, number, group.matcher, command)
 
 
 def _tables(
@@ -248,9 +267,7 @@ def _read(path: str, warnings: list[str]) -> dict[str, Any]:
         return {}
 
 
-def _commands(
-    key: str, event: _Event, group: _Group, path: str, warnings: list[str]
-) -> Iterator[tuple[int, _Command]]:
+def _commands(event: _Event, group: _Group, path: str, warnings: list[str]) -> Iterator[tuple[int, _Command]]:
     if event.matched and (mistake := _unmatchable(group.matcher)):
         warnings.append(f'invalid matcher "{group.matcher}" in {path}: {mistake}')
         return
