@@ -32,6 +32,7 @@ __all__ = [
     "pack_frame",
     "pack_record",
     "records",
+    "unpack_frame",
 ]
 
 HEAD = struct.Struct("<BQ")
@@ -144,8 +145,15 @@ class Command(msgspec.Struct, kw_only=True):
     """What the front adds, e.g. the status of loaded threads for a list."""
 
 
-def pack_frame(kind: Frame, number: int = 0) -> bytes:
-    return HEAD.pack(kind, number)
+def pack_frame(kind: Frame, number: int = 0, payload: bytes = b"") -> bytes:
+    """One message of ZeroMQ, not two: a piece of a stream is often a single word, and each message part costs as much."""
+    return HEAD.pack(kind, number) + payload
+
+
+def unpack_frame(message: bytes | memoryview) -> tuple[int, int, bytes]:
+    """Kind, number and payload. Raises struct.error if it is shorter than a head."""
+    kind, number = HEAD.unpack_from(message)
+    return kind, number, bytes(message[HEAD.size :])
 
 
 def pack_record(kind: Record, key: int, payload: bytes) -> bytes:

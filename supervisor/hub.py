@@ -20,7 +20,7 @@ from typing import Protocol
 
 import zmq
 
-from protocol.link import HEAD, Frame, pack_frame
+from protocol.link import Frame, pack_frame, unpack_frame
 from supervisor.launcher import Handle
 
 __all__ = ["Hub", "Peer"]
@@ -33,6 +33,8 @@ RETRY_S = 0.02
 """How soon a message is tried again for a worker whose pipe is full (it is stopped or hangs)."""
 BIRTH_WORD_S = 0.001
 """How soon to look again whether the zygote has told a worker's pid."""
+NOBLOCK, NOBLOCK_MORE, POLLIN = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.POLLIN)
+"""Plain numbers: an operation on an enumeration's members costs more than what is sent with them."""
 BACKLOG = 4096
 """Workers that may be connecting at one time."""
 
@@ -57,7 +59,7 @@ class Hub:
         self._socket.setsockopt(zmq.BACKLOG, BACKLOG)
         self._socket.bind(self.endpoint)
         self._peers: dict[bytes, Peer] = {}
-        self._unsent: dict[bytes, deque[list[bytes]]] = {}
+        self._unsent: dict[bytes, deque[bytes]] = {}
         self._armed = False
         self._closed = False
         self._loop.add_reader(self._socket.FD, self._drain)
@@ -74,17 +76,18 @@ class Hub:
     def send(self, token: bytes, kind: Frame, number: int = 0, payload: bytes = b"") -> None:
         if self._closed:
             return
-        message = [token, pack_frame(kind, number), payload]
+        message = pack_frame(kind, number, payload)
         queue = self._unsent.get(token)
         if queue is not None:
             queue.append(message)
-        elif not self._try(message):
+        elif not self._try(token, message):
             self._unsent[token] = deque([message])
             self._loop.call_later(RETRY_S, self._retry, token)
 
-    def _try(self, message: list[bytes]) -> bool:
+    def _try(self, token: bytes, message: bytes) -> bool:
         try:
-            self._socket.send_multipart(message, zmq.NOBLOCK, copy=True)
+            self._socket.send(token, NOBLOCK_MORE)
+            self._socket.send(message, NOBLOCK)
         except zmq.Again:
             return False
         except zmq.ZMQError as error:
@@ -99,7 +102,7 @@ class Hub:
         if queue is None or self._closed:
             return
         while queue:
-            if not self._try(queue[0]):
+            if not self._try(token, queue[0]):
                 self._loop.call_later(RETRY_S, self._retry, token)
                 return
             queue.popleft()
@@ -112,7 +115,7 @@ class Hub:
 
     def _pending(self) -> bool:
         events = self._socket.getsockopt(zmq.EVENTS)
-        return isinstance(events, int) and bool(events & zmq.POLLIN)
+        return isinstance(events, int) and bool(events & POLLIN)
 
     def drain(self) -> None:
         """Take everything that has arrived, e.g. a dead worker's last messages."""
@@ -130,26 +133,33 @@ class Hub:
         over = time.perf_counter() + DRAIN_S
         while time.perf_counter() < over:
             try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                token = self._socket.recv(NOBLOCK)
+                frame = self._socket.recv(NOBLOCK, copy=False)  # all parts of a message arrive together
             except zmq.Again:
                 return False
-            if len(frames) != 3:
-                log.warning("a message of %d frames was dropped", len(frames))
+            if frame.more:
+                self._drop_rest()
                 continue
-            peer = self._peers.get(frames[0].bytes)
+            peer = self._peers.get(token)
             if peer is None:
                 continue
             try:
-                kind, number = HEAD.unpack(frames[1].buffer)
+                kind, number, payload = unpack_frame(frame.buffer)
                 if kind == Frame.HELLO:
-                    self._hello(peer, frames[2])
+                    self._hello(peer, frame)
                 else:
-                    peer.on_frame(kind, number, frames[2].bytes)
+                    peer.on_frame(kind, number, payload)
             except Exception:
                 # One worker's bad word must not stop the others'; what was not taken is in its log.
                 log.exception("a message of worker %d could not be handled", peer.handle.pid)
                 peer.handle.signal(signal.SIGKILL)
         return True
+
+    def _drop_rest(self) -> None:
+        """Of a message that is not one of ours."""
+        while self._socket.recv(NOBLOCK, copy=False).more:
+            pass
+        log.warning("a message of more than two parts was dropped")
 
     def _hello(self, peer: Peer, frame: zmq.Frame) -> None:
         """Let a worker in if it is the process that it should be."""
@@ -159,7 +169,7 @@ class Hub:
             # Faster than the zygote's word of its birth, which comes on another way.
             self._loop.call_later(BIRTH_WORD_S, self._hello, peer, frame)
         elif _sent_by(frame, peer.handle.pid):
-            peer.on_frame(Frame.HELLO, 0, frame.bytes)
+            peer.on_frame(Frame.HELLO, 0, b"")
         else:
             log.error("a process that is not %d used its identity; it is ignored", peer.handle.pid)
 

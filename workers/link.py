@@ -15,13 +15,15 @@ from contextlib import suppress
 import zmq
 
 from protocol.base import Wire
-from protocol.link import HEAD, Frame, Record, pack_frame, pack_record
+from protocol.link import Frame, Record, pack_frame, pack_record, unpack_frame
 from protocol.rpc import notification_line
 from workers.eventlog import ROTATE_BYTES, EventLog
 
 __all__ = ["Link"]
 
 FrameHandler = Callable[[int, int, bytes], None]
+NOBLOCK, POLLIN = int(zmq.NOBLOCK), int(zmq.POLLIN)
+"""Plain numbers: an operation on an enumeration's members costs more than what is sent with them."""
 LINGER_MS = 500
 """How long the last words may take at an orderly end; a killed worker's are in its log."""
 
@@ -142,7 +144,7 @@ class Link:
         self._send(Frame.CALL, 0, payload)
 
     def _send(self, kind: Frame, number: int, payload: bytes = b"") -> None:
-        self._socket.send_multipart([pack_frame(kind, number), payload], zmq.NOBLOCK)
+        self._socket.send(pack_frame(kind, number, payload), NOBLOCK)
         # A send may have eaten the descriptor's edge.
         if not self._armed and self._pending():
             self._armed = True
@@ -150,16 +152,16 @@ class Link:
 
     def _pending(self) -> bool:
         events = self._socket.getsockopt(zmq.EVENTS)
-        return isinstance(events, int) and bool(events & zmq.POLLIN)
+        return isinstance(events, int) and bool(events & POLLIN)
 
     def _drain(self) -> None:
         self._armed = False
         while not self._closed:
             try:
-                head, payload = self._socket.recv_multipart(zmq.NOBLOCK)
+                message = self._socket.recv(NOBLOCK)
             except zmq.Again:
                 return
-            kind, number = HEAD.unpack(head)
+            kind, number, payload = unpack_frame(message)
             if kind == Frame.CREDIT:
                 self.grant(number)
             elif kind == Frame.PING:
