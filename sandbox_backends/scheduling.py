@@ -28,7 +28,10 @@ _syscall = ctypes.CDLL(None, use_errno=True).syscall
 
 
 def be_prompt() -> None:
-    """Ask for it, for the calling thread; where the kernel does not know of it nothing changes."""
+    """Ask for it, for the calling thread; where the kernel does not know of it nothing changes.
+
+    Of two threads of Python's, both have to ask: one that is put aside with the interpreter in its hands holds up the other.
+    """
     number = _SCHED_SETATTR.get(platform.machine())
     if number is None:
         return

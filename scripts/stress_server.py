@@ -24,6 +24,7 @@ from typing import Any, Self
 import msgspec
 
 from modelserver.embedded import ModelServer, scripted_model
+from sandbox_backends.scheduling import be_prompt
 from supervisor.control import ask
 from supervisor.runtime import ServerRecord
 
@@ -83,6 +84,7 @@ class StressServer:
         self._broken: asyncio.Future[None] = self._loop.create_future()
 
     async def __aenter__(self) -> Self:
+        be_prompt()  # what is measured is when it is said, not when this process gets to read it
         for folder in (self.home, self.workspace, self._folder / "run"):
             folder.mkdir(exist_ok=True)
         self._context = scripted_model()
@@ -194,6 +196,7 @@ class StressServer:
 
     def _read(self, fd: int) -> None:
         """Take what the server says as soon as it says it, whatever this client's own loop is busy with."""
+        be_prompt()
         with open(fd, "rb", buffering=0) as said:
             while self.readable.wait() and (chunk := said.read(CHUNK_BYTES)):
                 read_at = time.monotonic()

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import uvloop
@@ -89,6 +90,8 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stopped.set)
+    # Its threads are as prompt as the loop: one that is put aside while it has the interpreter holds the loop up.
+    loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="pool", initializer=be_prompt))
     front = Front(configuration, runtime, zygote)
     control = ControlServer(front, runtime.control_socket, OPERATIONS)
     # The protocol's descriptors are ours alone: a stray print anywhere goes to stderr instead.

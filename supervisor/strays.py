@@ -49,7 +49,14 @@ class Strays:
             # Nobody else reaps it, so the number is still this child's.
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
-            with suppress(ChildProcessError):
-                os.waitpid(process.pid, os.WNOHANG)
-        if found and rounds:
-            self._loop.call_later(PAUSE_S, self.end, rounds - 1)
+        if not found:
+            return
+        reaped = self._loop.run_in_executor(None, _reap, [process.pid for process in found])
+        if rounds:
+            reaped.add_done_callback(lambda _: self._loop.call_later(PAUSE_S, self.end, rounds - 1))
+
+
+def _reap(pids: list[int]) -> None:
+    """Those that are dead by now; the kernel may take some 10 ms for it, so not in a loop."""
+    for pid in pids:
+        tree.reap(pid)
