@@ -24,6 +24,7 @@ __all__ = [
     "HIBERNATED",
     "RECORD",
     "WATCH_SKILLS",
+    "WIRE",
     "Adopt",
     "Command",
     "Frame",
@@ -35,6 +36,9 @@ __all__ = [
     "unpack_frame",
 ]
 
+WIRE = 1
+"""Which form of all this: counted up with each change that the other side would misread. A zygote of other code than the
+server's tells its own, and none of its workers is taken if it is another (`bulkhead replace` after an upgrade)."""
 HEAD = struct.Struct("<BQ")
 RECORD = struct.Struct("<BQI")
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from protocol.notifications import ThreadStatusChanged
+from protocol.rpc import RpcError
 from protocol.threads import NotLoadedStatus
+from supervisor.launcher import LaunchError
 from supervisor.loaded import LoadedThread
 from supervisor.states import State
 
@@ -62,10 +64,17 @@ async def replace(front: Front, threads: list[LoadedThread], deadline_s: float |
     """A new zygote, then a new worker for each thread: idle ones at once, busy ones when their turn has ended.
 
     A thread gets its new worker with the next request. Without a deadline nothing is interrupted.
+
+    Raises:
+        RpcError: the new zygote does not come up; nothing has changed.
     """
     outcome = Outcome()
     front.journal.note("replace", threads=len(threads), deadline_s=deadline_s)
-    await front.launcher.renew()
+    try:
+        await front.launcher.renew()
+    except LaunchError as error:
+        front.journal.note("replace-failed", reason=str(error))
+        raise RpcError(f"nothing was replaced: {error}") from None
     front.nursery.renew()
     await asyncio.gather(*(_replace(front, thread, deadline_s, outcome) for thread in threads))
     front.journal.note("replaced", threads=len(outcome.done), kept=len(outcome.kept))

@@ -19,7 +19,7 @@ ROUNDS, PAUSE_S = 100, 0.005
 class Strays:
     """Makes this process the one that inherits orphans. `known` says which children are none."""
 
-    def __init__(self, known: Callable[[], set[int | None]]) -> None:
+    def __init__(self, known: Callable[[], set[int]]) -> None:
         self._known = known
         self._loop = asyncio.get_running_loop()
         self._soon: asyncio.TimerHandle | None = None

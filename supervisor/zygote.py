@@ -23,6 +23,7 @@ from contextlib import suppress
 
 import msgspec
 
+from protocol.link import WIRE
 from sandbox_backends import identity, tree
 from supervisor import zygote_process
 from supervisor.launcher import Exit, LauncherLost, LaunchError
@@ -63,6 +64,7 @@ class ToZygote(msgspec.Struct):
 
 class FromZygote(msgspec.Struct, omit_defaults=True):
     ready: int = 0
+    wire: int = 0
     born: str = ""
     pid: int = 0
     exited: int = 0
@@ -85,11 +87,13 @@ class ZygoteLauncher:
         self._first: Zygote | None = first
         """Not told yet what it is for."""
         self._zygote: Zygote | None = None
-        self._ready: asyncio.Future[None] | None = None
+        self._successor: Zygote | None = None
+        """The next one, while it gets ready."""
+        self._renewing = asyncio.Lock()
         self._handles: dict[str, ZygoteHandle] = {}
         self._by_pid: dict[int, ZygoteHandle] = {}
         self._closing = False
-        self._strays = Strays(lambda: {self.pid, *self._by_pid})
+        self._strays = Strays(self._kin)
 
     @property
     def pid(self) -> int | None:
@@ -100,34 +104,61 @@ class ZygoteLauncher:
         if self._closing:
             raise LaunchError("the server is shutting down")
         zygote, self._first = self._first or zygote_process.start(self._lifeline), None
-        self._ready = self._loop.create_future()
-        self._ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())
-        self._zygote = zygote
+        self._zygote = self._ordered(zygote)
+
+    def _ordered(self, zygote: Zygote) -> Zygote:
+        """Tell it what it is for."""
+        zygote.ready = self._loop.create_future()
+        zygote.ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())
         # A zygote that has ended already is noticed by the reader.
         with suppress(OSError):
             zygote.channel.send(_encode(self._spec))
         self._loop.add_reader(zygote.channel.fileno(), self._receive, zygote)
+        return zygote
 
     async def renew(self) -> None:
         """Make the next workers from a new zygote, e.g. with other code; living workers stay.
 
-        Returns when the old one is gone: a worker that ends while it dies may end without a status.
+        The new one serves before the old one goes. Returns when that is gone: a worker that ends while it dies may end
+        without a status.
+
+        Raises:
+            LaunchError: the new one does not come up; nothing has changed.
         """
-        zygote = self._zygote
-        if zygote is not None:
-            zygote.process.kill()
-        while self._zygote is zygote is not None:  # noqa: ASYNC110  (milliseconds, and rare)
-            await asyncio.sleep(RENEW_LOOK_S)
+        async with self._renewing:
+            if self._closing:
+                raise LaunchError("the server is shutting down")
+            successor = self._successor = self._ordered(zygote_process.start(self._lifeline))
+            try:
+                await _until_ready(successor)
+                old, self._zygote = self._zygote, successor
+            except LaunchError:
+                successor.process.kill()
+                raise
+            finally:
+                self._successor = None
+            if old is not None:
+                old.process.kill()
+                while old.channel.fileno() >= 0:  # noqa: ASYNC110  (milliseconds, and rare)
+                    await asyncio.sleep(RENEW_LOOK_S)
+
+    def _kin(self) -> set[int]:
+        """Children that are no strays."""
+        zygotes = {zygote.process.pid for zygote in (self._zygote, self._successor) if zygote is not None}
+        return {*zygotes, *self._by_pid}
 
     async def launch(self) -> ZygoteHandle:
         return (await self.launch_many(1))[0]
 
     async def launch_many(self, count: int) -> list[ZygoteHandle]:
         """Ask for several children in one go; their handles have no pid yet (see `ZygoteHandle.born`)."""
-        await self._until_ready()
-        if self._zygote is None:  # it ended between its word and our turn
-            raise LauncherLost("the zygote ended")
+        if self._zygote is None:
+            self.start()
+        assert self._zygote is not None
+        await _until_ready(self._zygote)
         parent = self._zygote
+        if parent is None:  # it ended between its word and our turn
+            raise LauncherLost("the zygote ended")
         handles = [ZygoteHandle(secrets.token_bytes(16), parent, self._loop) for _ in range(count)]
         tokens = [handle.token.hex() for handle in handles]
         self._handles.update(zip(tokens, handles, strict=True))
@@ -138,15 +169,6 @@ class ZygoteLauncher:
                 self._handles.pop(token, None)
             raise LauncherLost(f"the zygote does not take requests: {error}") from error
         return handles
-
-    async def _until_ready(self) -> None:
-        if self._ready is None:
-            self.start()
-        assert self._ready is not None
-        try:
-            await asyncio.wait_for(asyncio.shield(self._ready), READY_TIMEOUT_S)
-        except TimeoutError:
-            raise LaunchError(f"the zygote was not ready after {READY_TIMEOUT_S:.0f} s") from None
 
     # --- what the zygote tells us -------------------------------------------------------------------
 
@@ -167,11 +189,11 @@ class ZygoteLauncher:
             for level, kind, content in ancillary:
                 if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                     fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
-            self._message(_decode(data), fds[0] if fds else -1)
+            self._message(zygote, _decode(data), fds[0] if fds else -1)
 
-    def _message(self, message: FromZygote, fd: int) -> None:
-        if message.ready and self._ready and not self._ready.done():
-            self._ready.set_result(None)
+    def _message(self, zygote: Zygote, message: FromZygote, fd: int) -> None:
+        if message.ready:
+            _take_in(zygote, message.wire)
         elif message.born:
             handle = self._handles.pop(message.born)
             failed = message.failed
@@ -247,26 +269,31 @@ class ZygoteLauncher:
     def _lost(self, zygote: Zygote) -> None:
         self._loop.remove_reader(zygote.channel.fileno())
         zygote.channel.close()
-        if zygote is not self._zygote:
-            return
-        self._zygote = None
+        current = zygote is self._zygote
+        if current:
+            self._zygote = None
         code = zygote.process.wait()
+        self._end_births(zygote)
+        assert zygote.ready is not None
+        if not zygote.ready.done():
+            zygote.ready.set_exception(LauncherLost(f"the zygote failed to start (status {code})"))
+        if zygote.ready.exception() is not None:
+            return
         if not self._closing:
+            self._strays.end()
+        if current and not self._closing:
             log.warning("the zygote ended (status %s); its workers live on, a new one is started", code)
-        unborn, self._handles = list(self._handles.values()), {}
-        for handle in unborn:
+            with suppress(LaunchError):  # the next launch tries again, and tells who waits for it
+                self.start()
+
+    def _end_births(self, zygote: Zygote) -> None:
+        """What was asked of it and not told will not come."""
+        unborn = {token: handle for token, handle in self._handles.items() if handle.parent is zygote}
+        for token, handle in unborn.items():
+            del self._handles[token]
             handle.born.set_exception(LauncherLost("the zygote ended"))
             handle.born.exception()
             handle.exited.set_result(Exit())
-        if self._ready and not self._ready.done():
-            self._ready.set_exception(LauncherLost(f"the zygote failed to start (status {code})"))
-            self._ready = None
-            return
-        self._ready = None
-        if not self._closing:
-            self._strays.end()
-            with suppress(LaunchError):  # the next launch tries again, and tells who waits for it
-                self.start()
 
     # --- the end -----------------------------------------------------------------------------------
 
@@ -276,12 +303,14 @@ class ZygoteLauncher:
         for handle in waiting:
             handle.signal(signal.SIGKILL)
         # The zygote sees the end of file and ends what is left, orphans of its workers included.
-        zygote = self._zygote or self._first
-        if zygote is not None:
+        zygotes = [zygote for zygote in (self._zygote or self._first, self._successor) if zygote is not None]
+        for zygote in zygotes:
             self._loop.remove_reader(zygote.channel.fileno())
             zygote.channel.close()
+            if zygote.ready is not None and not zygote.ready.done():
+                zygote.ready.set_exception(LaunchError("the server is shutting down"))
         self._lifeline.close()
-        if zygote is not None:
+        for zygote in zygotes:
             await self._loop.run_in_executor(None, _wait_or_kill, zygote.process)
         # Those whose zygote had died are not waited for by the present one.
         await self._loop.run_in_executor(
@@ -293,6 +322,27 @@ class ZygoteLauncher:
 
 
 CLOSE_TIMEOUT_S = 2.0
+
+
+async def _until_ready(zygote: Zygote) -> None:
+    """Raises LaunchError if it does not come up."""
+    assert zygote.ready is not None
+    try:
+        await asyncio.wait_for(asyncio.shield(zygote.ready), READY_TIMEOUT_S)
+    except TimeoutError:
+        raise LaunchError(f"the zygote was not ready after {READY_TIMEOUT_S:.0f} s") from None
+
+
+def _take_in(zygote: Zygote, wire: int) -> None:
+    """It is up; it goes again if its workers could not talk to us."""
+    if zygote.ready is None or zygote.ready.done():
+        return
+    if wire == WIRE:
+        zygote.ready.set_result(None)
+    else:
+        reason = f"the code on disk speaks another wire between server and workers ({wire}, not {WIRE}): restart the server"
+        zygote.ready.set_exception(LaunchError(reason))
+        zygote.process.kill()
 
 
 def _wait_or_kill(process: Process) -> None:

@@ -7,6 +7,7 @@ code that is on disk. So every later one is a new interpreter.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 import select
@@ -54,6 +55,8 @@ class Zygote:
         self.process = process
         self.channel = channel
         self.lifeline = lifeline
+        self.ready: asyncio.Future[None] | None = None
+        """Once it has its orders: done when it takes requests, or with the LaunchError why it never will."""
 
     def discard(self) -> None:
         """It is not needed after all."""

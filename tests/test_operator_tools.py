@@ -247,6 +247,43 @@ def test_replace_gives_every_thread_a_worker_of_a_new_zygote_and_interrupts_noth
     assert client.zygote != zygote
 
 
+UPGRADES = {
+    "code that does not start": ("raise SystemExit('a library is missing')", "the zygote failed to start"),
+    "code of another wire": ("import protocol.link\nprotocol.link.WIRE += 1", "restart the server"),
+}
+"""What a new interpreter runs first, and why its workers are of no use."""
+
+
+@pytest.mark.parametrize("kind", UPGRADES)
+def test_an_upgrade_that_cannot_serve_replaces_nothing(server, bulkhead, marked, tmp_path, kind):
+    at_start, reason = UPGRADES[kind]
+    upgrade = tmp_path / "upgrade"
+    upgrade.mkdir()
+    path = marked.env["PYTHONPATH"]
+    marked.env["PYTHONPATH"] = (
+        f"{upgrade}{os.pathsep}{path}"  # where the server's next interpreters look first
+    )
+    client = server()
+    marked.env["PYTHONPATH"] = path
+    idle, busy = client.start_thread(), client.start_thread()
+    client.turn(idle, "!say before")
+    before = client.zygote, client.worker(idle)
+    turn = client.begin_turn(busy, "!stream 200 0.005")
+    (upgrade / "sitecustomize.py").write_text(at_start)
+    code, _, errors = bulkhead("replace")
+    assert code == exit_codes.FAILED
+    assert "nothing was replaced" in errors
+    assert reason in errors
+    assert client.end_of(turn)["status"] == "completed"
+    assert (client.zygote, client.worker(idle)) == before
+    # Who needs a new worker gets one of the old code.
+    bulkhead("kill", idle)
+    assert client.turn(idle, "!say after")[-1]["params"]["turn"]["status"] == "completed"
+    (upgrade / "sitecustomize.py").unlink()
+    assert bulkhead("replace")[0] == exit_codes.OK
+    assert client.zygote != before[0]
+
+
 def test_top_shows_who_works(server, bulkhead):
     client = server()
     idle, busy = client.start_thread(), client.start_thread()

@@ -1,4 +1,4 @@
-"""A worker never imports anything: all that a turn needs was imported by the zygote, before the fork."""
+"""A worker never imports anything, and looks at no type for the first time: the zygote did all that before the fork."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ import os
 import pytest
 
 OBSERVER = """
-import os, sys
+import os, sys, types
+import msgspec._utils
 
 inherited = set()
+examined = []
 leave = os._exit
+examine = msgspec._utils.get_class_annotations
+examine.__globals__["_examine"] = types.FunctionType(examine.__code__, examine.__globals__, "examine")
+examine.__globals__["_examined"] = examined
+examine.__code__ = (lambda obj: (_examined.append(obj.__name__), _examine(obj))[1]).__code__
 
 def forked():
     inherited.update(sys.modules)
+    examined.clear()
 
 def tell_and_leave(code):
     with open(os.path.join(os.environ["BULKHEAD_TEST_IMPORTS"], str(os.getpid())), "w") as file:
         print(*sorted(set(sys.modules) - inherited), file=file)
+        print(*examined, file=file)
     leave(code)
 
 os.register_at_fork(after_in_child=forked)
@@ -83,5 +91,18 @@ def test_a_worker_has_no_module_that_the_zygote_lacks(server, imports, home, wor
     client.turn(thread, TURNS["text"])
     second = client.worker(thread)
     assert client.close() == 0
-    told = {pid: (imports / str(pid)).read_text().split() for pid in (first, second)}
-    assert told == {first: [], second: []}, json.dumps(told)
+    told = {pid: (imports / str(pid)).read_text().split("\n")[0] for pid in (first, second)}
+    assert told == {first: "", second: ""}, json.dumps(told)
+
+
+def test_a_worker_of_a_thread_with_a_history_looks_at_no_type_for_the_first_time(server, imports):
+    client = server()
+    thread = client.start_thread(sandbox="danger-full-access")
+    for name in ("text", "a command"):
+        client.turn(thread, TURNS[name])
+    client.operate("restart", thread=thread)
+    for name in ("text", "a command"):
+        client.turn(thread, TURNS[name])
+    worker = client.worker(thread)
+    assert client.close() == 0
+    assert (imports / str(worker)).read_text().split("\n")[1] == ""

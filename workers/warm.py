@@ -20,7 +20,7 @@ from config.providers import ModelProvider
 from network.transport import NetworkSettingError, tls_context
 from protocol import rpc, thread_list, threads
 from protocol.items import AgentMessageItem, UserMessageItem
-from protocol.link import Adopt
+from protocol.link import Adopt, StopOrder
 from protocol.link_calls import Authorization
 from protocol.policy import DangerFullAccess
 from protocol.refusal import decode_params
@@ -50,7 +50,7 @@ from workers.turn_end import TurnEnd
 
 __all__ = ["certificates", "play"]
 
-_MET_LATER = (Authorization, ExecArguments, Lease, ModelProvider, TokenCount)
+_MET_LATER = (Authorization, ExecArguments, Lease, ModelProvider, StopOrder, TokenCount)
 """What a turn decodes and the small one does not; a process looks at a type the first time that it meets it."""
 _PATCH = "*** Begin Patch\n*** Add File: hello.txt\n+hello\n*** End Patch\n"
 

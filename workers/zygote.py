@@ -20,6 +20,7 @@ from contextlib import suppress
 
 import msgspec
 
+from protocol.link import WIRE
 from sandbox_backends import identity, prctl, scheduling, tree
 from workers import process, warm
 from workers.mcp.servers import import_client
@@ -60,7 +61,7 @@ class Zygote:
         scheduling.be_prompt()
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        self._tell(ready=os.getpid())
+        self._tell(ready=os.getpid(), wire=WIRE)
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
