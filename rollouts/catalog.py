@@ -235,10 +235,6 @@ class Catalog:
             raise RolloutNotFound(f"no rollout found for thread id {thread_id}")
         self.names.set(thread_id, name)
 
-    def name_of(self, thread_id: str) -> str | None:
-        self.names.refresh()
-        return self.names.get(thread_id)
-
     def _read(self, path: Path, include_turns: bool, loaded: Mapping[str, ThreadStatus]) -> Thread:
         name = parse_name(path.name)
         stat = path.stat()

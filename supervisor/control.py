@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import struct
@@ -18,13 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from protocol.rpc import ClientRequest, RpcError, error_line, read_line, result_line
+from protocol.rpc import INTERNAL_ERROR, ClientRequest, RpcError, error_line, read_line, result_line
 from supervisor.runtime import ServerRecord
 
 if TYPE_CHECKING:
     from supervisor.front import Front
 
 __all__ = ["ASK_TIMEOUT_S", "ControlServer", "ask"]
+
+log = logging.getLogger("bulkhead.control")
 
 Operation = Callable[["Front", dict[str, Any]], Awaitable[dict[str, Any]]]
 _CREDENTIALS = struct.Struct("3i")
@@ -79,6 +82,9 @@ class ControlServer:
             return error_line(request.id, error)
         except msgspec.MsgspecError as error:
             return error_line(request.id, RpcError(f"params: {error}"))
+        except Exception as error:
+            log.exception("%s failed", request.method)
+            return error_line(request.id, RpcError(f"{request.method} failed: {error}", INTERNAL_ERROR))
 
 
 def _same_user(peer: socket.socket) -> bool:

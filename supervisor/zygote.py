@@ -13,34 +13,31 @@ import asyncio
 import logging
 import os
 import secrets
-import select
 import signal
 import socket
-import subprocess
-import time
 from collections import deque
 from contextlib import suppress
 
 import msgspec
 
-from protocol.link import WIRE
 from sandbox_backends import identity, tree
 from supervisor import zygote_process
+from supervisor.exits import exit_of, reaped, wait_for_ends
 from supervisor.launcher import Exit, LauncherLost, LaunchError
 from supervisor.strays import Strays
 from supervisor.zygote_handle import ZygoteHandle
-from supervisor.zygote_process import Process, Zygote
+from supervisor.zygote_process import Zygote
 
 __all__ = ["ZygoteLauncher", "ZygoteSpec"]
 
 log = logging.getLogger("bulkhead.zygote")
 
-READY_TIMEOUT_S = 30.0
-"""All imports take about 0.3 s; a loaded machine may need many times that."""
 STATUS_GRACE_S = 1.0
 """How long after the end of a process its exit status may still be on its way from the zygote, which takes a millisecond
 as a rule; without it nobody could say what the worker died of."""
 RENEW_LOOK_S = 0.005
+CLOSE_TIMEOUT_S = 2.0
+"""What has been killed is gone within milliseconds."""
 MESSAGE_BYTES = 65536
 
 
@@ -130,9 +127,9 @@ class ZygoteLauncher:
                 raise LaunchError("the server is shutting down")
             successor = self._successor = self._ordered(zygote_process.start(self._lifeline))
             try:
-                await _until_ready(successor)
+                await successor.until_ready()
                 old, self._zygote = self._zygote, successor
-            except LaunchError:
+            except (LaunchError, asyncio.CancelledError):
                 successor.process.kill()
                 raise
             finally:
@@ -155,7 +152,7 @@ class ZygoteLauncher:
         if self._zygote is None:
             self.start()
         assert self._zygote is not None
-        await _until_ready(self._zygote)
+        await self._zygote.until_ready()
         parent = self._zygote
         if parent is None:  # it ended between its word and our turn
             raise LauncherLost("the zygote ended")
@@ -193,7 +190,7 @@ class ZygoteLauncher:
 
     def _message(self, zygote: Zygote, message: FromZygote, fd: int) -> None:
         if message.ready:
-            _take_in(zygote, message.wire)
+            zygote.is_up(message.wire)
         elif message.born:
             handle = self._handles.pop(message.born)
             failed = message.failed
@@ -217,7 +214,7 @@ class ZygoteLauncher:
         elif message.exited:
             ended = self._by_pid.get(message.exited)
             if ended is not None:
-                self._finish(ended, _exit_of(message.status, message.max_rss_kib))
+                self._finish(ended, exit_of(message.status, message.max_rss_kib))
 
     def _ended(self, handle: ZygoteHandle) -> None:
         """The pidfd is readable: the process has ended, and its status is on the way."""
@@ -229,7 +226,7 @@ class ZygoteLauncher:
             self._take_status(handle)
         if status:
             # The zygote may be busy with births, and somebody waits for the word on this death.
-            self._finish(handle, _exit_of(status))
+            self._finish(handle, exit_of(status))
         elif handle.parent is self._zygote:
             self._loop.call_later(STATUS_GRACE_S, self._finish_without_word, handle)
 
@@ -243,7 +240,7 @@ class ZygoteLauncher:
 
         def take() -> Exit:
             try:
-                return _reaped(fd) or Exit()
+                return reaped(fd) or Exit()
             finally:
                 os.close(fd)
                 identity.forget(self._spec.processes, handle.pid)
@@ -255,7 +252,7 @@ class ZygoteLauncher:
     def _finish_without_word(self, handle: ZygoteHandle) -> None:
         # Its zygote may have died with it, a moment before we knew.
         if not handle.exited.done():
-            self._finish(handle, _reaped(handle.pidfd) or Exit())
+            self._finish(handle, reaped(handle.pidfd) or Exit())
 
     def _finish(self, handle: ZygoteHandle, status: Exit) -> None:
         if handle.exited.done():
@@ -311,68 +308,10 @@ class ZygoteLauncher:
                 zygote.ready.set_exception(LaunchError("the server is shutting down"))
         self._lifeline.close()
         for zygote in zygotes:
-            await self._loop.run_in_executor(None, _wait_or_kill, zygote.process)
+            await self._loop.run_in_executor(None, zygote.end, CLOSE_TIMEOUT_S)
         # Those whose zygote had died are not waited for by the present one.
-        await self._loop.run_in_executor(
-            None, _wait_for_ends, [handle.pidfd for handle in waiting if handle.pidfd >= 0]
-        )
+        pidfds = [handle.pidfd for handle in waiting if handle.pidfd >= 0]
+        await self._loop.run_in_executor(None, wait_for_ends, pidfds, CLOSE_TIMEOUT_S)
         self._strays.end(rounds=0)
         for handle in waiting:
             self._finish(handle, Exit(signal=signal.SIGKILL))
-
-
-CLOSE_TIMEOUT_S = 2.0
-
-
-async def _until_ready(zygote: Zygote) -> None:
-    """Raises LaunchError if it does not come up."""
-    assert zygote.ready is not None
-    try:
-        await asyncio.wait_for(asyncio.shield(zygote.ready), READY_TIMEOUT_S)
-    except TimeoutError:
-        raise LaunchError(f"the zygote was not ready after {READY_TIMEOUT_S:.0f} s") from None
-
-
-def _take_in(zygote: Zygote, wire: int) -> None:
-    """It is up; it goes again if its workers could not talk to us."""
-    if zygote.ready is None or zygote.ready.done():
-        return
-    if wire == WIRE:
-        zygote.ready.set_result(None)
-    else:
-        reason = f"the code on disk speaks another wire between server and workers ({wire}, not {WIRE}): restart the server"
-        zygote.ready.set_exception(LaunchError(reason))
-        zygote.process.kill()
-
-
-def _wait_or_kill(process: Process) -> None:
-    try:
-        process.wait(CLOSE_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _wait_for_ends(pidfds: list[int]) -> None:
-    deadline = time.monotonic() + CLOSE_TIMEOUT_S
-    for fd in pidfds:
-        poll = select.poll()
-        poll.register(fd, select.POLLIN)
-        poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
-
-
-def _reaped(pidfd: int) -> Exit | None:
-    """How a child of ours has ended, which is reaped by that; None if it is not ours, or lives."""
-    try:
-        found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
-    except OSError:
-        return None
-    if found is None:
-        return None
-    return Exit(code=found.si_status) if found.si_code == os.CLD_EXITED else Exit(signal=found.si_status)
-
-
-def _exit_of(status: int, max_rss_kib: int | None = None) -> Exit:
-    if os.WIFSIGNALED(status):
-        return Exit(signal=os.WTERMSIG(status), max_rss_kib=max_rss_kib)
-    return Exit(code=os.WEXITSTATUS(status), max_rss_kib=max_rss_kib)

@@ -18,11 +18,14 @@ import sys
 from contextlib import suppress
 from typing import NoReturn, Protocol
 
+from protocol.link import WIRE
 from supervisor.launcher import LaunchError
 
 __all__ = ["Lifeline", "Zygote", "fork", "start"]
 
 FAILED = 70
+READY_TIMEOUT_S = 30.0
+"""All imports take about 0.3 s; a loaded machine may need many times that."""
 
 
 class Lifeline:
@@ -57,6 +60,33 @@ class Zygote:
         self.lifeline = lifeline
         self.ready: asyncio.Future[None] | None = None
         """Once it has its orders: done when it takes requests, or with the LaunchError why it never will."""
+
+    def is_up(self, wire: int) -> None:
+        """It has said so, and which wire its workers speak: it goes again if they could not talk to us."""
+        if self.ready is None or self.ready.done():
+            return
+        if wire == WIRE:
+            self.ready.set_result(None)
+            return
+        reason = f"the code on disk speaks another wire between server and workers ({wire}, not {WIRE})"
+        self.ready.set_exception(LaunchError(f"{reason}: restart the server"))
+        self.process.kill()
+
+    async def until_ready(self) -> None:
+        """Raises LaunchError if it does not come up."""
+        assert self.ready is not None
+        try:
+            await asyncio.wait_for(asyncio.shield(self.ready), READY_TIMEOUT_S)
+        except TimeoutError:
+            raise LaunchError(f"the zygote was not ready after {READY_TIMEOUT_S:.0f} s") from None
+
+    def end(self, timeout_s: float) -> None:
+        """Wait for it, whose channel was closed, and kill it if it takes longer; blocks."""
+        try:
+            self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
     def discard(self) -> None:
         """It is not needed after all."""

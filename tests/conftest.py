@@ -15,6 +15,7 @@ from issuer_server import Issuer, Supplier, issuer_home, running_issuer
 from running_server import ROOT, Marked, RunningServer, runtime_folder, write_config
 
 from modelserver.embedded import ModelServer, scripted_model
+from sandbox_backends import become_subreaper
 
 # A suite that was started in the background has SIGINT ignored, and so would have all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -32,6 +33,12 @@ def binary() -> str:
     if found.returncode or not Path(found.stdout.strip()).exists():
         pytest.skip("Codex 0.169 could not be had")
     return found.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def subreaper() -> None:
+    """Commands that are run in this process leave their orphans to it, as to a worker."""
+    become_subreaper()
 
 
 @pytest.fixture(scope="session")

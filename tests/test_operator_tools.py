@@ -16,6 +16,7 @@ import pytest
 from protocol_client import RpcError
 from running_server import LOOK_S, PATIENCE_S, ROOT, await_ends, state_of
 
+from protocol import rpc
 from supervisor import exit_codes
 from supervisor.commands.following import last_lines
 from supervisor.journal import CAP_BYTES, Journal
@@ -245,6 +246,17 @@ def test_replace_gives_every_thread_a_worker_of_a_new_zygote_and_interrupts_noth
         assert client.worker(thread) != workers[thread]
         assert client.row(thread)["restarts"] == 0
     assert client.zygote != zygote
+
+
+@pytest.mark.parametrize("operation", ["drain", "replace"])
+def test_a_deadline_that_is_none_changes_nothing(server, operation):
+    client = server()
+    thread = client.start_thread()
+    worker = client.worker(thread)
+    with pytest.raises(rpc.RpcError, match="deadline is a number of seconds"):
+        client.operate(operation, all=True, deadline="soon")
+    assert client.worker(thread) == worker
+    assert client.turn(thread, "!say on")[-1]["params"]["turn"]["status"] == "completed"
 
 
 UPGRADES = {

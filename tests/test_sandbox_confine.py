@@ -18,7 +18,6 @@ from sandbox_backends import (
     Registry,
     SandboxUnavailable,
     audit,
-    become_subreaper,
     default_registry,
     launching,
     pin,
@@ -35,14 +34,12 @@ ENV = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LANG": "C.UTF-8"}
 NO_TMP = {"exclude_slash_tmp": True, "exclude_tmpdir_env_var": True}
 
 capability = default_registry().capability("linux-bwrap") if sys.platform == "linux" else None
-pytestmark = pytest.mark.skipif(
-    capability is None or not capability.ok, reason=f"no sandbox here: {capability and capability.reason}"
-)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def subreaper():
-    become_subreaper()
+pytestmark = [
+    pytest.mark.usefixtures("subreaper"),
+    pytest.mark.skipif(
+        capability is None or not capability.ok, reason=f"no sandbox here: {capability and capability.reason}"
+    ),
+]
 
 
 @pytest.fixture

@@ -15,9 +15,11 @@ import escape_calls
 import pytest
 
 from protocol.policy import ReadOnly, WorkspaceWrite
-from sandbox_backends import become_subreaper, default_registry, plan, run_with_plan
+from sandbox_backends import default_registry, plan, run_with_plan
 from sandbox_backends.own import Own
 from sandbox_backends.tree import look
+
+pytestmark = pytest.mark.usefixtures("subreaper")
 
 PROGRAMS = {name: module.__file__ for module in (escape_attempts, escape_calls) for name in module.ATTEMPTS}
 METADATA = {"attributes_by_ioctl", "attributes_by_new_calls", "attributes_in_every_way"}
@@ -33,11 +35,6 @@ LIBC = escape_attempts.LIBC
 
 if sys.platform != "linux":
     pytest.skip("the Linux backends", allow_module_level=True)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def subreaper():
-    become_subreaper()
 
 
 @pytest.fixture

@@ -10,19 +10,16 @@ import msgspec
 import pytest
 
 from protocol.policy import DangerFullAccess, ReadOnly
-from sandbox_backends import become_subreaper, default_registry, plan, run_with_plan
+from sandbox_backends import default_registry, plan, run_with_plan
 from sandbox_backends.errors import SandboxUnavailable
 from sandbox_backends.limits import Limits, delegated, gaps, rlimits
+
+pytestmark = pytest.mark.usefixtures("subreaper")
 
 if sys.platform != "linux":
     pytest.skip("the Linux backends", allow_module_level=True)
 
 ENV = {"PATH": os.environ["PATH"]}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def subreaper():
-    become_subreaper()
 
 
 def run(made):

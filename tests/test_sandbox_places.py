@@ -10,8 +10,10 @@ import sys
 import pytest
 
 from protocol.policy import WorkspaceWrite
-from sandbox_backends import become_subreaper, default_registry, plan, run_with_plan
+from sandbox_backends import default_registry, plan, run_with_plan
 from sandbox_backends.errors import RootReplacedError
+
+pytestmark = pytest.mark.usefixtures("subreaper")
 
 if sys.platform != "linux":
     pytest.skip("the Linux backends", allow_module_level=True)
@@ -19,11 +21,6 @@ if sys.platform != "linux":
 MANY = 200
 """Writable roots; a client names them one by one."""
 DEEP = 60
-
-
-@pytest.fixture(autouse=True, scope="module")
-def subreaper():
-    become_subreaper()
 
 
 @pytest.fixture(params=["linux-bwrap", "linux-landlock"])

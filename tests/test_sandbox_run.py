@@ -17,7 +17,6 @@ from sandbox_backends import (
     PlanError,
     StdinError,
     TextStream,
-    become_subreaper,
     plan,
     run_with_plan,
 )
@@ -25,12 +24,9 @@ from sandbox_backends.errors import CwdMissingError, EmptyCommandError
 from sandbox_backends.family import MARK
 from sandbox_backends.tree import children, look
 
+pytestmark = pytest.mark.usefixtures("subreaper")
+
 ENV = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LANG": "C.UTF-8"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def subreaper():
-    become_subreaper()
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])

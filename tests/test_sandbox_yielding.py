@@ -10,16 +10,13 @@ from pathlib import Path
 import pytest
 
 from protocol.policy import DangerFullAccess
-from sandbox_backends import become_subreaper, plan, run_with_plan, streams, yielding
+from sandbox_backends import plan, run_with_plan, streams, yielding
 from sandbox_backends.scheduling import be_prompt
+
+pytestmark = pytest.mark.usefixtures("subreaper")
 
 ENV = {"PATH": os.environ["PATH"]}
 OWN = Path("/proc/self/autogroup")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def subreaper():
-    become_subreaper()
 
 
 def script(text, cwd):

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from protocol.rpc import RpcError
 from supervisor import exit_codes
 from supervisor.commands import target
 from supervisor.control import ASK_TIMEOUT_S
@@ -39,6 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
     supervisor = front.supervisor
+    deadline = target.deadline_of(params)  # before anything changes
     if params.get("all"):
         threads = list(supervisor.threads.values())
         supervisor.draining = not params.get("cancel")
@@ -50,9 +50,6 @@ async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
             threads = []
     else:
         threads = [target.find_thread(front, str(params.get("thread") or ""))]
-    deadline = params.get("deadline")
-    if deadline is not None and not isinstance(deadline, (int, float)):
-        raise RpcError("deadline is a number of seconds")
     outcome: dict[str, Any] = msgspec.to_builtins(await drain(front, threads, deadline))
     return outcome
 

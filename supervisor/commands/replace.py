@@ -29,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
     threads = list(front.supervisor.threads.values())
-    outcome: dict[str, Any] = msgspec.to_builtins(await replace(front, threads, params.get("deadline")))
+    outcome: dict[str, Any] = msgspec.to_builtins(await replace(front, threads, target.deadline_of(params)))
     return outcome
 
 

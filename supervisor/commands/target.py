@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from protocol.rpc import RpcError
@@ -19,7 +20,7 @@ from supervisor.runtime import ServerRecord, running_servers
 if TYPE_CHECKING:
     from supervisor.front import Front
 
-__all__ = ["arguments", "ask_about", "ask_server", "find_thread", "servers"]
+__all__ = ["arguments", "ask_about", "ask_server", "deadline_of", "find_thread", "servers"]
 
 MIN_PART = 4
 
@@ -61,6 +62,14 @@ def find_thread(front: Front, part: str) -> LoadedThread:
         names = ", ".join(sorted(t.id for t in fits)[:5])
         raise RpcError(f"{part} may be any of {len(fits)} threads: {names}", data={"kind": "ambiguous"})
     return fits[0]
+
+
+def deadline_of(params: Mapping[str, Any]) -> float | None:
+    """Seconds, or None for as long as it takes. Raises RpcError if it is something else."""
+    deadline = params.get("deadline")
+    if deadline is None or (isinstance(deadline, (int, float)) and not isinstance(deadline, bool)):
+        return deadline
+    raise RpcError("deadline is a number of seconds")
 
 
 def ask_about(
