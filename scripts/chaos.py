@@ -4,10 +4,10 @@
     scripts/chaos.py --threads 200 --seconds 300 --seed 7 [--full-disk]
 
 Workers are killed, crash, and are stopped (found as hung); threads are poisoned until they are quarantined, and
-released; zygotes are killed; commands flood; the client does not read for seconds; with --full-disk (as root: it mounts
-a small file system for the home) the disk fills up. The same seed strikes in the same order. Checked all the time:
-every accepted turn ends once, with every word in order; quiet threads are not touched; nothing is left at the end.
-Ends with 1 if anything of that is not so.
+released; zygotes are killed; workers are replaced as after an upgrade; commands flood; the client does not read for
+seconds; with --full-disk (as root: it mounts a small file system for the home) the disk fills up. The same seed strikes
+in the same order. Checked all the time: every accepted turn ends once, with every word in order; quiet threads are not
+touched; nothing is left at the end. Ends with 1 if anything of that is not so.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ class Chaos:
         """From when to when the client did not read."""
         self._choose = random.Random(options.seed)
         self._disk = disk
+        self._replacing: asyncio.Future[None] | None = None
         self.load = 0.0
         """Which part of all processors' time was used while it struck."""
         self.over = False
@@ -116,6 +117,7 @@ class Chaos:
             *(self._operator,) * 2,
             self._poison,
             self._zygote,
+            self._replace,
             self._slow,
         ]
         if self._disk is not None:
@@ -155,12 +157,12 @@ class Chaos:
     async def _operator(self) -> None:
         rows = [row for row in await self._rows() if row["pid"]]
         if rows:
-            await self._operate("kill", str(self._choose.choice(rows)["thread"]))
+            await self._operate("kill", thread=str(self._choose.choice(rows)["thread"]))
 
-    async def _operate(self, operation: str, thread: str) -> None:
+    async def _operate(self, operation: str, **params: str) -> None:
         def ask() -> None:
-            with suppress(Exception):  # it may have no worker just now
-                self.server.operate(operation, thread=thread)
+            with suppress(Exception):  # it may have no worker just now, or no zygote
+                self.server.operate(operation, **params)
 
         await asyncio.get_running_loop().run_in_executor(None, ask)
 
@@ -182,12 +184,17 @@ class Chaos:
         for row in await self._rows():
             if row["state"] == "quarantined":
                 self.strikes["released"] += 1
-                await self._operate("quarantine", str(row["thread"]))
+                await self._operate("quarantine", thread=str(row["thread"]))
 
     async def _zygote(self) -> None:
         for pid in descendants(self.server.pid):
             if Path(f"/proc/{pid}/comm").read_text() == "bulkhead-zygote\n":
                 os.kill(pid, signal.SIGKILL)
+
+    async def _replace(self) -> None:
+        """As after an upgrade: a new zygote, and new workers as their turns end. One at a time, and nobody waits for it."""
+        if self._replacing is None or self._replacing.done():
+            self._replacing = asyncio.ensure_future(self._operate("replace"))
 
     async def _slow(self) -> None:
         began = time.monotonic()
