@@ -136,7 +136,7 @@ class ZygoteLauncher:
                 self._successor = None
             if old is not None:
                 old.process.kill()
-                while old.channel.fileno() >= 0:  # noqa: ASYNC110  (milliseconds, and rare)
+                while not old.gone:  # noqa: ASYNC110  (milliseconds, and rare)
                     await asyncio.sleep(RENEW_LOOK_S)
 
     def _kin(self) -> set[int]:
@@ -222,12 +222,12 @@ class ZygoteLauncher:
         if handle.exited.done():
             return
         status = tree.exit_status(handle.pid) if handle.unreaped else 0
-        if handle.parent is not self._zygote:
+        if handle.parent.gone:
             self._take_status(handle)
         if status:
             # The zygote may be busy with births, and somebody waits for the word on this death.
             self._finish(handle, exit_of(status))
-        elif handle.parent is self._zygote:
+        elif not handle.parent.gone:
             self._loop.call_later(STATUS_GRACE_S, self._finish_without_word, handle)
 
     def _take_status(self, handle: ZygoteHandle) -> None:
@@ -266,6 +266,7 @@ class ZygoteLauncher:
     def _lost(self, zygote: Zygote) -> None:
         self._loop.remove_reader(zygote.channel.fileno())
         zygote.channel.close()
+        zygote.gone = True
         current = zygote is self._zygote
         if current:
             self._zygote = None

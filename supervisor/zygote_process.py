@@ -60,6 +60,8 @@ class Zygote:
         self.lifeline = lifeline
         self.ready: asyncio.Future[None] | None = None
         """Once it has its orders: done when it takes requests, or with the LaunchError why it never will."""
+        self.gone = False
+        """Whether its end was noticed: nobody but us can tell how its workers end, then."""
 
     def is_up(self, wire: int) -> None:
         """It has said so, and which wire its workers speak: it goes again if they could not talk to us."""
