@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import NoReturn, Protocol
 
 from protocol.link import WIRE
+from sandbox_backends import prctl
 from supervisor.launcher import LaunchError
 
 __all__ = ["Lifeline", "Zygote", "fork", "start"]
@@ -139,6 +140,8 @@ def _become_zygote(control: socket.socket, lifeline: int) -> NoReturn:
     code = FAILED
     try:
         os.setsid()
+        if not prctl.die_with_parent(lifeline):
+            os._exit(FAILED)
         # Our input is the client's, and so is our output: it would not see the server's end as long as we held it.
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
@@ -169,7 +172,7 @@ def start(lifeline: Lifeline) -> Zygote:
         # Not the current directory first: it is the project's, which may have a `workers` or a `secrets.py`.
         "-P",
         "-m",
-        "workers.zygote",
+        "workers",
         str(theirs.fileno()),
         str(lifeline.read),
     ]

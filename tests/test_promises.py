@@ -519,6 +519,33 @@ def test_11_a_front_that_dies_while_it_starts_workers_leaves_nothing(marked, wor
             assert not marked.processes()
 
 
+SLOW_START = """
+import sys, time
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "workers.zygote":
+            with open({reached!r}, "w") as file:
+                print("here", file=file)
+            time.sleep({seconds})
+
+sys.meta_path.insert(0, Slow())
+"""
+
+
+def test_11_a_front_that_dies_while_a_zygote_starts_leaves_nothing(server, marked, tmp_path):
+    first, reached = tmp_path / "first", tmp_path / "reached"
+    first.mkdir()
+    marked.env["PYTHONPATH"] = f"{first}{os.pathsep}{marked.env['PYTHONPATH']}"
+    client = server()
+    client.start_thread()
+    (first / "sitecustomize.py").write_text(SLOW_START.format(reached=str(reached), seconds=10 * PATIENCE_S))
+    os.kill(client.zygote, signal.SIGKILL)
+    await_file(reached)
+    await_ends(marked.processes(), ended=lambda: os.kill(client.pid, signal.SIGKILL))
+    assert not marked.processes()
+
+
 def test_11_when_the_front_dies_nothing_is_left(server, marked, workspace):
     client = server()
     threads = [client.start_thread() for _ in range(3)]

@@ -1,7 +1,7 @@
 """The zygote: imports everything, plays one throw-away turn, then forks workers on request.
 
-Forked from a server that is about to start, or run as `python -m workers.zygote CONTROL_FD LIFELINE_FD`. It is
-single-threaded and holds no ZeroMQ context and no event loop when it forks. It is the parent of all workers and a
+Forked from a server that is about to start, or run by `workers/__main__.py`; the server's death is its own from the start.
+It is single-threaded and holds no ZeroMQ context and no event loop when it forks. It is the parent of all workers and a
 subreaper: what a dead worker's commands left behind becomes a child of the zygote, and a child that is no worker is such
 an orphan, whatever its pid or name.
 """
@@ -25,7 +25,7 @@ from sandbox_backends import identity, prctl, scheduling, tree
 from workers import process, warm
 from workers.mcp.servers import import_client
 
-__all__ = ["serve"]
+__all__ = ["main", "serve"]
 
 _encode = msgspec.json.Encoder().encode
 _READ_BYTES = 65536
@@ -206,16 +206,14 @@ def serve(control: socket.socket, lifeline: int) -> None:
         return  # the front found out that it cannot serve
     spec = msgspec.json.decode(orders, type=Spec)
     identity.record(spec.processes, os.getpid())
+    # From here on the end of the socket tells of the server's end, and there will be workers to be ended first.
+    prctl.outlive_parent()
     Zygote(control, lifeline, spec).run()
 
 
-def main() -> None:
-    control = socket.socket(fileno=int(sys.argv[1]))
-    lifeline = int(sys.argv[2])
+def main(control_fd: int, lifeline: int) -> None:
+    """`serve` in an interpreter of its own."""
+    control = socket.socket(fileno=control_fd)
     os.set_inheritable(control.fileno(), False)
     os.set_inheritable(lifeline, False)
     serve(control, lifeline)
-
-
-if __name__ == "__main__":
-    main()
