@@ -24,6 +24,8 @@ __all__ = ["Watches"]
 
 GATHER_S = 0.2
 """Changes within so long are told together: a build touches a file many times."""
+SETTLE_ROUNDS = 8
+"""How often directories may come or go while we look for them; later ones are told as events."""
 WATCH_LIMIT = 1024
 """Of one connection; the system has some 8,000 for each user at least."""
 
@@ -81,13 +83,19 @@ class Watches:
     async def _settle(self, watched: _Watched) -> None:
         """Hold on to what there is of the path now, the directory itself and its nearest parent."""
         loop = asyncio.get_running_loop()
-        folders, watched.existed = await loop.run_in_executor(None, _anchors, watched.path)
-        # First the new ones, then the old ones go: nothing between is missed.
-        held = set()
-        for folder in folders:
-            if await self._hold(folder):
-                held.add(folder)
-        watched.folders = frozenset(held)
+        found = await loop.run_in_executor(None, _anchors, watched.path)
+        for _ in range(SETTLE_ROUNDS):
+            folders, watched.existed = found
+            # First the new ones, then the old ones go: nothing between is missed.
+            held = set()
+            for folder in folders:
+                if await self._hold(folder):
+                    held.add(folder)
+            watched.folders = frozenset(held)
+            # What came or went before these were held was told to nobody, so it is looked for.
+            found, before = await loop.run_in_executor(None, _anchors, watched.path), found
+            if found == before:
+                break
         self._let_go()
 
     async def _hold(self, folder: str) -> bool:
