@@ -275,11 +275,10 @@ class ZygoteLauncher:
         assert zygote.ready is not None
         if not zygote.ready.done():
             zygote.ready.set_exception(LauncherLost(f"the zygote failed to start (status {code})"))
-        if zygote.ready.exception() is not None:
+        if self._closing or zygote.ready.exception() is not None:
             return
-        if not self._closing:
-            self._strays.end()
-        if current and not self._closing:
+        self._strays.end()
+        if current:
             log.warning("the zygote ended (status %s); its workers live on, a new one is started", code)
             with suppress(LaunchError):  # the next launch tries again, and tells who waits for it
                 self.start()

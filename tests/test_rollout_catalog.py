@@ -162,6 +162,8 @@ def test_names_are_searched_and_the_last_one_counts(catalog):
     catalog.set_name(thread_id(1), "first")
     assert listed(catalog, search_term="first") == [1]
     catalog.set_name(thread_id(1), " second ")
+    catalog.names.refresh()
+    assert catalog.names.get(thread_id(1)) == "second"  # read before the index sees it
     assert listed(catalog, search_term="first") == []
     assert listed(catalog, search_term="second") == [1]
     with open(catalog.home.names, "ab") as file:
@@ -169,6 +171,8 @@ def test_names_are_searched_and_the_last_one_counts(catalog):
     catalog.set_name(thread_id(1), "third")
     assert listed(catalog, search_term="third") == [1]
     fresh = Catalog(catalog.home.root)
+    fresh.names.refresh()
+    assert fresh.names.get(thread_id(1)) == "third"
     assert listed(fresh, search_term="third") == [1]
 
 
