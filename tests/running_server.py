@@ -244,10 +244,11 @@ def state_of(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-def await_state(pid: int, state: str) -> None:
+def await_state(pid: int, states: str) -> None:
+    """Returns when it is in one of these, each a letter. Raises OSError if it is gone."""
     deadline = time.monotonic() + PATIENCE_S
-    while state_of(pid) != state:
-        assert time.monotonic() < deadline, f"{pid} is not in state {state}"
+    while state_of(pid) not in states:
+        assert time.monotonic() < deadline, f"{pid} is not in a state of {states}"
         time.sleep(LOOK_S)
 
 
