@@ -136,12 +136,13 @@ class Succession:
         )
         if not thread.loaded:
             adopt.recover_method = ""
+        # Ahead of the first line that it can print: the last line of one that fails is told as its reason.
+        self._logs.note(thread.id, f"worker {handle.pid}, epoch {thread.epoch}")
         self._hub.send(handle.token, Frame.ADOPT, thread.epoch, _encode(adopt))
         self._hold_back(thread)
         for pending in thread.pending.values():
             self._hub.send(handle.token, Frame.COMMAND, pending.key, _encode(pending.command))
         thread.move(State.IDLE)
-        self._logs.note(thread.id, f"worker {handle.pid}, epoch {thread.epoch}")
         waited = round((time.monotonic() - thread.asked_for_worker) * 1000, 1)
         self._journal.note("worker-adopted", thread.id, epoch=thread.epoch, pid=handle.pid, waited_ms=waited)
 
