@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from protocol.turns import TurnError
+from workers.hooks.of_request import RequestHooks
 from workers.instructions import message
 from workers.meter import Meter
 from workers.models.errors import ContextWindowError, ModelError
@@ -50,6 +51,7 @@ class Dialogue:
         self._response: Response | None = None
         self._stream: asyncio.Task[bool] | None = None
         self._stopping = False
+        self._hooks = RequestHooks(scope.hooks)
 
     def drop(self) -> None:
         """There is news for the model: what it is saying is dropped, unless it has called a tool."""
@@ -89,6 +91,7 @@ class Dialogue:
         """After a stream that broke off: what it said in full stands, and its calls are carried out once."""
         assert self._response is not None
         await self._response.begin_again()
+        await self._hooks.begin()
         return self._request()
 
     async def _read_response(self) -> bool:
@@ -96,8 +99,11 @@ class Dialogue:
         provider = await self._access.provider(session.settings.provider)
         admission = self._access.admission()
         session.pursuit.costs.response_began()
-        response = self._response = Response(session, self._scope, self._toolbox)
+        response = self._response = Response(
+            session, self._scope, self._toolbox, calls_wait=self._hooks.wait_for_answers
+        )
         try:
+            await self._hooks.begin()
             stream = open_stream(
                 provider,
                 self._request(),
@@ -106,11 +112,13 @@ class Dialogue:
                 self._access.turn_headers(session, self._scope.turn_id),
                 admission=admission,
                 again=self._resume,
+                failed=self._hooks.end,
             )
             async with aclosing(stream) as events:
                 async for event in events:
                     if isinstance(event, Completed):
                         self._meter.count(event)
+                        self._hooks.count(event.usage)
                     elif isinstance(event, RateLimits):
                         session.rate_limits = event.snapshot
                         if not self._meter.waiting:
@@ -131,6 +139,7 @@ class Dialogue:
                     if session.link.congested:
                         # The clients are behind: leave the rest in the socket, so that TCP holds the model up.
                         await session.link.ready()
+            await self._hooks.end()
             await response.finish_calls()
             for text in self._scope.news:
                 session.remember(message("developer", text))
@@ -153,6 +162,7 @@ class Dialogue:
             raise
         except asyncio.CancelledError:
             # Interrupted or dropped: what is known of usage and limits is told all the same.
+            self._hooks.drop()
             await response.abandon()
             if self._meter.waiting:
                 self._meter.tell_usage()

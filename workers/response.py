@@ -22,8 +22,12 @@ ABORTED = "aborted by user"
 
 
 class Response:
-    def __init__(self, session: Session, scope: TurnScope, toolbox: Toolbox) -> None:
+    def __init__(
+        self, session: Session, scope: TurnScope, toolbox: Toolbox, *, calls_wait: bool = False
+    ) -> None:
         self._session = session
+        self._calls_wait = calls_wait
+        """Whether no call is carried out before `finish_calls`."""
         self._scope = scope
         self._toolbox = toolbox
         self._open: dict[str, AgentMessageItem | ReasoningItem | PlanItem] = {}
@@ -198,6 +202,10 @@ class Response:
         self._calls.append(call)
         self._asked[call.id] = time.monotonic()
         self._queue.put_nowait(call)
+        if not self._calls_wait:
+            self._carry_out()
+
+    def _carry_out(self) -> None:
         if self._runner is None:
             self._runner = asyncio.ensure_future(self._run_calls())
 
@@ -236,6 +244,8 @@ class Response:
         Raises:
             TurnCancelled: the user ended the turn in an approval.
         """
+        if self._calls:
+            self._carry_out()
         if self._runner is not None:
             self._queue.put_nowait(None)
             await self._runner

@@ -62,6 +62,9 @@ class TurnHooks:
     def any(self) -> bool:
         return bool(self._session.settings.hooks)
 
+    def any_at(self, event: HookEventName) -> bool:
+        return any(hook.event == event for hook in self._session.settings.hooks)
+
     # --- the conversation ---------------------------------------------------------------------------------------
 
     async def begin_session(self) -> bool:
@@ -144,6 +147,18 @@ class TurnHooks:
         said = self._said(point, mode=False) | {"trigger": trigger}
         outcomes = await self._run(event, said, names=(trigger,))
         return all(outcome.stop is None for outcome in outcomes)
+
+    # --- requests to the model, see `of_request` --------------------------------------------------------------------
+
+    async def run_at(self, name: str, event: HookEventName, more: dict[str, Any]) -> None:
+        """`more`: what hooks are told of this event besides where they are."""
+        await self._run(event, self._said(name, mode=False) | more)
+
+    def run_detached(self, name: str, event: HookEventName, more: dict[str, Any]) -> None:
+        """As `run_at`, and nobody waits. A worker that ends has no time for hooks."""
+        if not self._session.hooks.ending:
+            said = self._said(name, mode=False) | more
+            self._session.hooks.run_detached(self._session, Happening(event, said, turn_id=self._turn_id))
 
     # --- what they have in common -----------------------------------------------------------------------------------
 

@@ -140,14 +140,14 @@ class Outcome(msgspec.Struct, kw_only=True):
 class _Event(msgspec.Struct, frozen=True):
     """`called`: the JSON in errors. `lack`: what an exit code 2 without a reason has not written; empty: it blocks not.
 
-    `plain`: what text on stdout is that is no JSON.
+    `plain`: what text on stdout is that is no JSON. `plain` "unread": stdout is nothing at all.
     """
 
     name: str
     called: str
     answer: type[_Answer]
     lack: str = ""
-    plain: Literal["context", "ignored", "refused"] = "ignored"
+    plain: Literal["context", "ignored", "refused", "unread"] = "ignored"
 
 
 _CONTINUATION = "a continuation prompt"
@@ -166,6 +166,8 @@ _EVENTS: dict[HookEventName, _Event] = {
     "postCompact": _Event("PostCompact", "PostCompact hook", _Answer),
     "interrupt": _Event("Interrupt", "interrupt hook", _Answer, plain="refused"),
     "sessionEnd": _Event("SessionEnd", "SessionEnd hook", _Answer),
+    "preModelRequest": _Event("PreModelRequest", "", _Answer, plain="unread"),
+    "postModelRequest": _Event("PostModelRequest", "", _Answer, plain="unread"),
 }
 _LOUD = ("preCompact", "postCompact")
 """A failure is told with the hook's own words."""
@@ -184,8 +186,13 @@ def read_outcome(event: HookEventName, ran: Ran) -> Outcome:
             outcome.blocked(complaint)
         else:
             outcome.fail(f"{row.name} hook exited with code 2 but did not write {row.lack} to stderr")
+    elif ran.exit_code != 0 and row.plain == "unread":
+        outcome.status = "failed"
+        outcome.say("error", complaint)
     elif ran.exit_code != 0:
         outcome.fail((complaint if event in _LOUD else "") or f"hook exited with code {ran.exit_code}")
+    elif row.plain == "unread":
+        return outcome
     elif said.startswith(("{", "[")):
         try:
             answer = msgspec.json.decode(said, type=row.answer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -36,7 +36,11 @@ _LABELS: dict[HookEventName, str] = {
     "userPromptSubmit": "user-prompt-submit",
     "stop": "stop",
     "interrupt": "interrupt",
+    "preModelRequest": "pre-model-request",
+    "postModelRequest": "post-model-request",
 }
+_Run = tuple[Hook, HookRunSummary]
+"""A hook that is to be run, and what clients know of it."""
 _OF_THREAD = ("sessionStart", "sessionEnd")
 _EXACT = re.compile(r"[A-Za-z0-9_|]*")
 """Matchers that are names, or several; all others are expressions, to be found anywhere in the name."""
@@ -60,7 +64,7 @@ class HookRuns:
         self.ending = False
         """Whether the worker ends; a turn that ends with it was interrupted by nobody."""
         self._late: list[str] = []
-        self._beside: set[asyncio.Task[None]] = set()
+        self._beside: set[asyncio.Task[object]] = set()
         self._left: list[RunningCommand] = []
 
     @property
@@ -73,29 +77,39 @@ class HookRuns:
 
         Cancelling this ends them.
         """
+        return await self._finish(session, self._begin(session, happening), happening)
+
+    def run_detached(self, session: Session, happening: Happening) -> None:
+        """Run all that match, as `run` does, but nobody waits for them: their turn may end before they do."""
+        if runs := self._begin(session, happening):
+            self._keep(self._finish(session, runs, happening))
+
+    def _begin(self, session: Session, happening: Happening) -> list[_Run]:
+        """Start those that are asynchronous, and tell clients of the others, which are yet to be run."""
         hooks = [hook for hook in session.settings.hooks if _matches(hook, happening)]
-        if not hooks:
-            return []
-        said = msgspec.json.encode(happening.said)
+        runs = [(hook, _summary(hook, happening)) for hook in hooks if not hook.asynchronous]
         for hook in hooks:
             if hook.asynchronous:
-                task = asyncio.ensure_future(self._run_beside(session, hook, happening, said))
-                self._beside.add(task)
-                task.add_done_callback(self._beside.discard)
-        return await self._run_now(
-            session, [hook for hook in hooks if not hook.asynchronous], happening, said
-        )
-
-    async def _run_now(
-        self, session: Session, hooks: Sequence[Hook], happening: Happening, said: bytes
-    ) -> list[tuple[str, Outcome]]:
-        runs = [_summary(hook, happening) for hook in hooks]
-        for run in runs:
+                self._keep(self._run_beside(session, hook, happening))
+        for _, run in runs:
             _tell(session, "hook/started", happening, run)
+        return runs
+
+    def _keep(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.ensure_future(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    async def _finish(
+        self, session: Session, runs: Sequence[_Run], happening: Happening
+    ) -> list[tuple[str, Outcome]]:
+        if not runs:
+            return []
+        said = msgspec.json.encode(happening.said)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_timed(session, hook, said, happening)) for hook in hooks]
+            tasks = [group.create_task(_timed(session, hook, said, happening)) for hook, _ in runs]
         outcomes: list[tuple[str, Outcome]] = []
-        for run, hook, task in zip(runs, hooks, tasks, strict=True):
+        for (hook, run), task in zip(runs, tasks, strict=True):
             ran, seconds = task.result()
             outcome = read_outcome(happening.event, ran)
             run.status, run.entries = outcome.status, outcome.entries
@@ -106,8 +120,9 @@ class HookRuns:
             outcomes.append((run.id, outcome))
         return outcomes
 
-    async def _run_beside(self, session: Session, hook: Hook, happening: Happening, said: bytes) -> None:
+    async def _run_beside(self, session: Session, hook: Hook, happening: Happening) -> None:
         """Clients do not see it, and it can forbid nothing any more. What it says, the model hears with the next request."""
+        said = msgspec.json.encode(happening.said)
         outcome = read_outcome(happening.event, await run_hook(session, hook, said, happening.turn_id))
         if outcome.context is not None:
             self._late.append(fitted(outcome.context, hook.context_limit))

@@ -66,13 +66,14 @@ async def open_stream(
     *,
     admission: Admission | None = None,
     again: Callable[[], Awaitable[ModelRequest]] | None = None,
+    failed: Callable[[str], Awaitable[None]] | None = None,
 ) -> AsyncGenerator[ModelEvent, None]:
     """Asks the model and gives its events (`events` tells their order) to the end of the response.
 
-    `turn_headers` win over the provider's, those of `authorize` over both. `admission` is told how it goes. `again`
-    gives the request to go on with after a try that broke off, if it is another one by then. Raises a `ModelError`
-    when the response failed for good. Iterate it inside `contextlib.aclosing`: closing it, or cancelling the task that waits for its
-    next event, closes the connection at once.
+    `turn_headers` win over the provider's, those of `authorize` over both. `admission` is told how it goes. `failed` is
+    told of each try that failed, before anybody else, and why; `again` gives the request to go on with then, if it is
+    another one by now. Raises a `ModelError` when the response failed for good. Iterate it inside `contextlib.aclosing`:
+    closing it, or cancelling the task that waits for its next event, closes the connection at once.
     """
     call = _Call(provider, request, authorize, client, turn_headers or {}, admission=admission)
     for attempt in count(1):
@@ -110,6 +111,8 @@ async def open_stream(
             call.tell_throttled(error)
             if error.usage is not None:
                 yield Completed("", error.usage)
+            if failed is not None:
+                await failed(error.message)
             told = limits or _told_limits(error)
             if told is not None:
                 yield told
