@@ -66,8 +66,27 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, tag="command", rename="
             raise ValueError("timeout and additionalContextLimit must not be negative")
 
 
-class _McpTool(msgspec.Struct, frozen=True, tag="mcp_tool"):
-    pass
+class McpTool(msgspec.Struct, frozen=True, kw_only=True, tag="mcp_tool", rename="camel"):
+    """`input`: the tool's arguments, in which `${...}` stands for what hooks are told."""
+
+    server: str
+    tool: str
+    input: dict[str, Any] = {}
+    timeout: int | None = None
+    status_message: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.timeout or 0) < 0:
+            raise ValueError("timeout must not be negative")
+        if _has_null(self.input):
+            # The other form that a hook may be written in has no null.
+            raise ValueError("MCP hook input must be representable as TOML")
+
+
+def _has_null(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_null, value.values()))
+    return value is None or (isinstance(value, list) and any(map(_has_null, value)))
 
 
 class _Prompt(msgspec.Struct, frozen=True, tag="prompt"):
@@ -80,7 +99,7 @@ class _Agent(msgspec.Struct, frozen=True, tag="agent"):
 
 class _Group(msgspec.Struct, frozen=True):
     matcher: str | None = None
-    hooks: list[Command | _McpTool | _Prompt | _Agent] = []
+    hooks: list[Command | McpTool | _Prompt | _Agent] = []
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,7 +108,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Declared(msgspec.Struct, frozen=True):
-    """A command where it stands: the `number`th of the `place`th group of its event's `table` in the file `path`."""
+    """A hook where it stands: the `number`th of the `place`th group of its event's `table` in the file `path`."""
 
     source: HookSource
     path: str
@@ -98,7 +117,7 @@ class Declared(msgspec.Struct, frozen=True):
     place: int
     number: int
     matcher: str | None
-    command: Command
+    handler: Command | McpTool
 
 
 def declared(document: Document, home: str, warnings: list[str]) -> Iterator[Declared]:
@@ -112,8 +131,8 @@ def declared(document: Document, home: str, warnings: list[str]) -> Iterator[Dec
                 warnings.append(f"failed to parse hooks config {path}: {table}: {error}")
                 continue
             for place, group in enumerate(groups):
-                for number, command in _commands(event, group, path, warnings):
-                    yield Declared(source, path, table, event, place, number, group.matcher, command)
+                for number, handler in _handlers(event, group, path, warnings):
+                    yield Declared(source, path, table, event, place, number, group.matcher, handler)
 
 
 def _tables(
@@ -159,7 +178,9 @@ def _read(path: str, warnings: list[str]) -> dict[str, Any]:
         return {}
 
 
-def _commands(event: Event, group: _Group, path: str, warnings: list[str]) -> Iterator[tuple[int, Command]]:
+def _handlers(
+    event: Event, group: _Group, path: str, warnings: list[str]
+) -> Iterator[tuple[int, Command | McpTool]]:
     if event.matched and (mistake := _unmatchable(group.matcher)):
         warnings.append(f'invalid matcher "{group.matcher}" in {path}: {mistake}')
         return
@@ -167,10 +188,12 @@ def _commands(event: Event, group: _Group, path: str, warnings: list[str]) -> It
         match handler:
             case Command() if not handler.command.strip():
                 warnings.append(f"skipping empty hook command in {path}")
-            case Command():
+            case McpTool() if not (handler.server.strip() and handler.tool.strip()):
+                warnings.append(f"skipping MCP tool hook in {path}: server and tool must not be empty")
+            case McpTool() if event.name == "sessionEnd":
+                warnings.append(f"skipping MCP tool hook in {path}: SessionEnd MCP hooks are not supported")
+            case Command() | McpTool():
                 yield number, handler
-            case _McpTool():
-                warnings.append(f"skipping MCP tool hook in {path}: MCP hooks are not supported")
             case _Prompt():
                 warnings.append(f"skipping prompt hook in {path}: prompt hooks are not supported yet")
             case _Agent():

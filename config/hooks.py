@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from config.document import Document
-from config.hook_files import Command, Event, declared
+from config.hook_files import Command, Declared, McpTool, declared
 from config.settings import settings_of
-from protocol.hooks import HookEventName, HookMetadata, HookSource, HookTrustStatus
+from protocol.hooks import HookEventName, HookHandlerType, HookMetadata, HookSource, HookTrustStatus
 
 __all__ = ["Hook", "Hooks", "hooks_of"]
 
@@ -31,12 +31,15 @@ class _State(msgspec.Struct, frozen=True):
 
 
 class Hook(msgspec.Struct, frozen=True, kw_only=True):
-    """One command. `context_limit`: in tokens, see `additionalContextLimit`; `order`: its place among all."""
+    """One hook. `runs`: a command line, or a tool of an MCP server.
+
+    `context_limit`: in tokens, see `additionalContextLimit`; `order`: its place among all.
+    """
 
     key: str
     event: HookEventName
     matcher: str | None
-    command: str
+    runs: str | McpTool
     timeout_s: int
     asynchronous: bool
     status_message: str | None
@@ -48,12 +51,21 @@ class Hook(msgspec.Struct, frozen=True, kw_only=True):
     trust: HookTrustStatus
     enabled: bool
 
+    @property
+    def handler_type(self) -> HookHandlerType:
+        return "command" if isinstance(self.runs, str) else "mcpTool"
+
     def shown(self) -> HookMetadata:
+        runs, unset = self.runs, msgspec.UNSET
+        command = runs if isinstance(runs, str) else unset
         return HookMetadata(
             key=self.key,
             event_name=self.event,
-            command=self.command,
-            is_async=self.asynchronous,
+            handler_type=self.handler_type,
+            command=command,
+            is_async=unset if command is unset else self.asynchronous,
+            server=unset if isinstance(runs, str) else runs.server,
+            tool=unset if isinstance(runs, str) else runs.tool,
             matcher=self.matcher,
             timeout_sec=self.timeout_s,
             status_message=self.status_message,
@@ -92,22 +104,23 @@ def hooks_of(document: Document, home: str) -> Hooks:
     warnings: list[str] = []
     states = _states(document)
     for one in declared(document, home, warnings):
-        event, command = one.event, one.command
+        event, handler = one.event, one.handler
+        command = handler if isinstance(handler, Command) else None
         key = f"{one.path}:{event.label}:{one.place}:{one.number}"
         matcher = one.matcher if event.matched else None
-        timeout = _timeout(one.table, event, command, one.path, warnings)
-        current = _hash(event, matcher, command, timeout)
+        timeout = _timeout(one, warnings)
+        current = _hash(one, matcher, timeout)
         state = states.get(key, _State())
         found.append(
             Hook(
                 key=key,
                 event=event.name,
                 matcher=matcher,
-                command=command.command,
+                runs=handler.command if isinstance(handler, Command) else handler,
                 timeout_s=timeout,
-                asynchronous=command.is_async,
-                status_message=command.status_message,
-                context_limit=command.additional_context_limit,
+                asynchronous=command is not None and command.is_async,
+                status_message=handler.status_message,
+                context_limit=command.additional_context_limit if command is not None else None,
                 source=one.source,
                 source_path=one.path,
                 order=len(found),
@@ -119,32 +132,52 @@ def hooks_of(document: Document, home: str) -> Hooks:
     return Hooks(tuple(found), tuple(warnings), _bypassed(document))
 
 
-def _timeout(key: str, event: Event, command: Command, path: str, warnings: list[str]) -> int:
-    quick = event.name in _QUICK
-    if command.timeout is None:
+def _timeout(one: Declared, warnings: list[str]) -> int:
+    quick, said = one.event.name in _QUICK, one.handler.timeout
+    if said is None:
         return QUICK_DEFAULT_S if quick else DEFAULT_TIMEOUT_S
-    if quick and command.timeout > QUICK_TIMEOUT_S:
-        warnings.append(f"clamping {key} hook timeout to {QUICK_TIMEOUT_S}s in {path}")
+    if quick and said > QUICK_TIMEOUT_S:
+        warnings.append(f"clamping {one.table} hook timeout to {QUICK_TIMEOUT_S}s in {one.path}")
         return QUICK_TIMEOUT_S
-    return max(1, command.timeout)
+    return max(1, said)
 
 
-def _hash(event: Event, matcher: str | None, command: Command, timeout: int) -> str:
-    """What the user trusts: all that says when and how the program runs. The same as Codex's, which shares the file."""
-    handler: dict[str, Any] = {
-        "type": "command",
-        "command": command.command,
-        "timeout": timeout,
-        "async": command.is_async,
-    }
-    if command.status_message is not None:
-        handler["statusMessage"] = command.status_message
-    if command.additional_context_limit is not None:
-        handler["additionalContextLimit"] = command.additional_context_limit
-    said: dict[str, Any] = {"event_name": event.label, "hooks": [handler]}
+def _hash(one: Declared, matcher: str | None, timeout: int) -> str:
+    """What the user trusts: all that says when and how the hook runs. The same as Codex's, which shares the file."""
+    match one.handler:
+        case Command() as command:
+            handler: dict[str, Any] = {
+                "type": "command",
+                "command": command.command,
+                "async": command.is_async,
+            }
+            if command.additional_context_limit is not None:
+                handler["additionalContextLimit"] = command.additional_context_limit
+        case McpTool() as tool:
+            handler = {
+                "type": "mcp_tool",
+                "server": tool.server,
+                "tool": tool.tool,
+                "input": _with_number_texts(tool.input),
+            }
+    handler["timeout"] = timeout
+    if one.handler.status_message is not None:
+        handler["statusMessage"] = one.handler.status_message
+    said: dict[str, Any] = {"event_name": one.event.label, "hooks": [handler]}
     if matcher is not None:
         said["matcher"] = matcher
     return f"sha256:{hashlib.sha256(msgspec.json.encode(said, order='sorted')).hexdigest()}"
+
+
+def _with_number_texts(value: Any) -> Any:
+    """Codex hashes a number as its text, in an object with this key."""
+    if isinstance(value, dict):
+        return {key: _with_number_texts(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_number_texts(inner) for inner in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return {"$serde_json::private::Number": repr(value)}
+    return value
 
 
 def _states(document: Document) -> dict[str, _State]:

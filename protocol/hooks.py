@@ -62,13 +62,18 @@ HookEntryKind = Literal["warning", "stop", "feedback", "context", "error"]
 
 
 class HookMetadata(Wire, kw_only=True):
-    """One hook of the configuration. `key` and `current_hash` are what `hooks.state` trusts it by."""
+    """One hook of the configuration. `key` and `current_hash` are what `hooks.state` trusts it by.
+
+    A `command` and whether it is `async`, or a `tool` of an MCP `server`.
+    """
 
     key: str
     event_name: HookEventName
     handler_type: HookHandlerType = "command"
-    command: str
-    is_async: bool = msgspec.field(name="async")
+    command: str | msgspec.UnsetType = msgspec.UNSET
+    is_async: bool | msgspec.UnsetType = msgspec.field(name="async", default=msgspec.UNSET)
+    server: str | msgspec.UnsetType = msgspec.UNSET
+    tool: str | msgspec.UnsetType = msgspec.UNSET
     matcher: str | None
     timeout_sec: int
     status_message: str | None

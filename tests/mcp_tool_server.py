@@ -119,6 +119,11 @@ class Tools:
         match params["name"]:
             case "echo" | "look" | "alter" | "append" | "add.tool!":
                 return said("ECHO " + json.dumps(arguments))
+            case "answer":
+                # Not in the list: hooks may call what models do not see.
+                return said(arguments["text"])
+            case "thread":
+                return said(params["_meta"]["threadId"])
             case "environment":
                 return said(json.dumps({"value": os.environ.get(arguments["name"]), "cwd": os.getcwd()}))
             case "picture":

@@ -34,7 +34,10 @@ class Hooks:
         self._hooks: dict[str, list] = {}
 
     def add(self, event, command, *, matcher=None, **fields):
-        group = {"hooks": [{"type": "command", "command": command, **fields}]}
+        self.add_handler(event, {"type": "command", "command": command, **fields}, matcher=matcher)
+
+    def add_handler(self, event, handler, *, matcher=None):
+        group = {"hooks": [handler]}
         if matcher is not None:
             group["matcher"] = matcher
         self._hooks.setdefault(event, []).append(group)

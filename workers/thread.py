@@ -272,6 +272,7 @@ class ThreadService:
             self.link, session.settings.provider.id, self.adopt.user_agent, self.adopt.originator
         )
         self.session = session
+        session.hooks.servers = self.mcp.servers
         session.pursuit.held = self.held
         if self.adopt.mcp_layers != rpc.NULL:
             self.mcp.take(bytes(self.adopt.mcp_layers))

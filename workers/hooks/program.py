@@ -42,6 +42,7 @@ class Ran(msgspec.Struct, frozen=True):
 
 async def run_hook(session: Session, hook: Hook, said: bytes, turn_id: str | None) -> Ran:
     """Run it to its end, or to its time-out. Cancelling this ends it and all it has started."""
+    assert isinstance(hook.runs, str)
     settings = session.settings
     policy = ShellEnvironmentPolicy(**msgspec.structs.asdict(settings.shell_environment))
     secrets: dict[str, str | None] = dict.fromkeys(settings.secret_variables)
@@ -54,7 +55,7 @@ async def run_hook(session: Session, hook: Hook, said: bytes, turn_id: str | Non
     try:
         command = await run_with_plan(
             plan(
-                [SHELL, "-c", hook.command],
+                [SHELL, "-c", hook.runs],
                 cwd=settings.cwd,
                 policy=DangerFullAccess(),
                 env=environment(policy, os.environ, overrides=secrets, thread_id=session.id),

@@ -16,9 +16,11 @@ from sandbox_backends.command import RunningCommand
 from workers.hooks.outcome import Outcome, read_outcome
 from workers.hooks.program import Ran, run_hook
 from workers.hooks.spill import fitted
+from workers.hooks.tool import call_tool
 from workers.instructions import message
 
 if TYPE_CHECKING:
+    from workers.mcp.servers import McpServers
     from workers.session import Session
 
 __all__ = ["Begun", "Happening", "HookRuns"]
@@ -61,6 +63,8 @@ class HookRuns:
 
     def __init__(self) -> None:
         self.begun: Begun | None = None
+        self.servers: McpServers | None = None
+        """Those of the thread, whose tools may be hooks."""
         self.ending = False
         """Whether the worker ends; a turn that ends with it was interrupted by nobody."""
         self._late: list[str] = []
@@ -105,9 +109,8 @@ class HookRuns:
     ) -> list[tuple[str, Outcome]]:
         if not runs:
             return []
-        said = msgspec.json.encode(happening.said)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_timed(session, hook, said, happening)) for hook, _ in runs]
+            tasks = [group.create_task(self._timed(session, hook, happening)) for hook, _ in runs]
         outcomes: list[tuple[str, Outcome]] = []
         for (hook, run), task in zip(runs, tasks, strict=True):
             ran, seconds = task.result()
@@ -122,10 +125,19 @@ class HookRuns:
 
     async def _run_beside(self, session: Session, hook: Hook, happening: Happening) -> None:
         """Clients do not see it, and it can forbid nothing any more. What it says, the model hears with the next request."""
-        said = msgspec.json.encode(happening.said)
-        outcome = read_outcome(happening.event, await run_hook(session, hook, said, happening.turn_id))
+        ran, _ = await self._timed(session, hook, happening)
+        outcome = read_outcome(happening.event, ran)
         if outcome.context is not None:
             self._late.append(fitted(outcome.context, hook.context_limit))
+
+    async def _timed(self, session: Session, hook: Hook, happening: Happening) -> tuple[Ran, float]:
+        began = time.monotonic()
+        if isinstance(hook.runs, str):
+            said = msgspec.json.encode(happening.said)
+            ran = await run_hook(session, hook, said, happening.turn_id)
+        else:
+            ran = await call_tool(self.servers, hook, happening.said, session.id)
+        return ran, time.monotonic() - began
 
     def left_running(self, command: RunningCommand) -> None:
         """A hook has ended, and something that it started has not: that may run on as long as the worker."""
@@ -146,12 +158,6 @@ class HookRuns:
         self.tell_late(session)
 
 
-async def _timed(session: Session, hook: Hook, said: bytes, happening: Happening) -> tuple[Ran, float]:
-    began = time.monotonic()
-    ran = await run_hook(session, hook, said, happening.turn_id)
-    return ran, time.monotonic() - began
-
-
 def _matches(hook: Hook, happening: Happening) -> bool:
     if hook.event != happening.event:
         return False
@@ -169,6 +175,7 @@ def _summary(hook: Hook, happening: Happening) -> HookRunSummary:
     return HookRunSummary(
         id=identity if happening.call_id is None else f"{identity}:{happening.call_id}",
         event_name=hook.event,
+        handler_type=hook.handler_type,
         scope=scope,
         source_path=hook.source_path,
         source=hook.source,
