@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -34,6 +35,7 @@ __all__ = [
     "RuntimeDirectory",
     "ServerRecord",
     "UnsafeRuntimeDirectory",
+    "lives",
     "reap",
     "running_servers",
     "runtime_folder",
@@ -46,6 +48,8 @@ UNFINISHED = "."
 """Begins the name of a directory whose server does not hold its lock yet; nobody else may try that lock."""
 MAKING_S = 60.0
 """More than the making of a directory takes."""
+_NAME = re.compile(r"\.?[0-9]+-[0-9a-f]{6}")
+"""Of a server's directory. The folder is where somebody says it is, and what else lies there is none of ours."""
 
 
 class UnsafeRuntimeDirectory(RuntimeError):
@@ -82,13 +86,28 @@ def _own_directory(path: str) -> None:
     """Make `path` ours alone, or refuse: in a shared /tmp somebody else may have been first."""
     with suppress(FileExistsError):
         os.makedirs(path, mode=0o700)
-    found = os.lstat(path)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise UnsafeRuntimeDirectory(
-            f"{path} belongs to somebody else; set BULKHEAD_RUNTIME_DIR to a folder of your own"
-        )
-    if stat.S_IMODE(found.st_mode) & 0o077:
+    if stat.S_IMODE(_checked(path).st_mode) & 0o077:
         os.chmod(path, 0o700)
+
+
+def _checked(path: str) -> os.stat_result:
+    """What the system knows of a folder that is ours. Raises FileNotFoundError if there is none."""
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode):
+        what = "is no folder"
+    elif found.st_uid != os.getuid():
+        what = "belongs to somebody else"
+    else:
+        return found
+    raise UnsafeRuntimeDirectory(f"{path} {what}; set BULKHEAD_RUNTIME_DIR to a folder of your own")
+
+
+def _directories() -> list[os.DirEntry[str]]:
+    """Those of servers, made or in the making, living or not."""
+    with os.scandir(runtime_folder()) as entries:
+        return [
+            entry for entry in entries if _NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+        ]
 
 
 class Reaped(msgspec.Struct, frozen=True):
@@ -176,14 +195,15 @@ class RuntimeDirectory:
         os.close(self._lock)
 
 
-def _lives(directory: str) -> bool:
+def lives(directory: str) -> bool:
     """Whether the server of this directory still holds its lock."""
     try:
         fd = os.open(os.path.join(directory, LOCK), os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Shared: of two who look at once, neither is to take the other for the server.
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
     finally:
@@ -200,13 +220,10 @@ def _is_old(directory: str) -> bool:
 
 def reap() -> list[Reaped]:
     """End what servers left that are not there any more, and remove their directories; blocks."""
-    base = runtime_folder()
-    _own_directory(base)
+    _own_directory(runtime_folder())
     found = []
-    for entry in os.scandir(base):
-        if not entry.is_dir(follow_symlinks=False):
-            continue
-        gone = _is_old(entry.path) if entry.name.startswith(UNFINISHED) else not _lives(entry.path)
+    for entry in _directories():
+        gone = _is_old(entry.path) if entry.name.startswith(UNFINISHED) else not lives(entry.path)
         if gone:
             ended = identity.end_recorded(os.path.join(entry.path, "processes"))
             shutil.rmtree(entry.path, ignore_errors=True)
@@ -215,16 +232,24 @@ def reap() -> list[Reaped]:
 
 
 def running_servers() -> list[ServerRecord]:
-    """The servers of this user that are running, oldest first."""
+    """The servers of this user that are running, oldest first.
+
+    Raises:
+        UnsafeRuntimeDirectory: somebody else may have put there what he likes.
+        OSError: the folder cannot be read.
+    """
+    try:
+        _checked(runtime_folder())
+        entries = _directories()
+    except FileNotFoundError:
+        return []
     found: list[ServerRecord] = []
-    with suppress(FileNotFoundError):
-        for entry in os.scandir(runtime_folder()):
-            made = entry.is_dir(follow_symlinks=False) and not entry.name.startswith(UNFINISHED)
-            if not made or not _lives(entry.path):
-                continue
-            with suppress(OSError, msgspec.MsgspecError):
-                with open(os.path.join(entry.path, "server.json"), "rb") as file:
-                    record = msgspec.json.decode(file.read(), type=ServerRecord)
-                record.directory = entry.path
-                found.append(record)
+    for entry in entries:
+        if entry.name.startswith(UNFINISHED) or not lives(entry.path):
+            continue
+        with suppress(OSError, msgspec.MsgspecError):
+            with open(os.path.join(entry.path, "server.json"), "rb") as file:
+                record = msgspec.json.decode(file.read(), type=ServerRecord)
+            record.directory = entry.path
+            found.append(record)
     return sorted(found, key=lambda record: record.started_at)
