@@ -9,16 +9,13 @@ import argparse
 import asyncio
 import json
 import os
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from supervisor import exit_codes
 from supervisor.commands import target
-from supervisor.control import ask
 from supervisor.footprint import Footprint, footprint
 from supervisor.loaded import LoadedThread
-from supervisor.runtime import ServerRecord
 
 if TYPE_CHECKING:
     from supervisor.front import Front
@@ -83,28 +80,15 @@ def _row(thread: LoadedThread, now: float, prints: dict[int, Footprint | None]) 
 
 
 def run(options: argparse.Namespace) -> int:
-    found = target.servers(options.server)
-    answers = ask_all(found)
+    answers, code = target.ask_all(target.servers(options.server))
     if options.json:
         print(json.dumps(answers, indent=2))
-        return exit_codes.OK
-    if not answers:
+        return code
+    if not answers and code == exit_codes.OK:
         print("no server is running")
-        return exit_codes.NOT_FOUND if options.server else exit_codes.OK
     for answer in answers:
         _print(answer, several=len(answers) > 1)
-    return exit_codes.OK
-
-
-def ask_all(found: list[ServerRecord]) -> list[dict[str, Any]]:
-    """What each server says; one that does not answer is told on stderr."""
-    answers = []
-    for server in found:
-        try:
-            answers.append(ask(server, "ps", {}))
-        except OSError as error:
-            print(f"bulkhead: server {server.name}: {error}", file=sys.stderr)
-    return answers
+    return code
 
 
 def _print(answer: dict[str, Any], *, several: bool) -> None:

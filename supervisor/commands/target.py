@@ -2,6 +2,7 @@
 
 A thread is named by its name, by its id or any unique beginning of it, or by any part of the id of at least 4
 characters that is unique (ids made in one second begin alike). A server is named by its pid, its name, or a unique beginning of that.
+Of several servers that may have the thread each is asked first, so that a name which fits in two touches neither.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from protocol.rpc import RpcError
 from supervisor import exit_codes
 from supervisor.control import ASK_TIMEOUT_S, ask
 from supervisor.loaded import LoadedThread
-from supervisor.runtime import ServerRecord, running_servers
+from supervisor.runtime import ServerRecord, UnsafeRuntimeDirectory, lives, running_servers
 
 if TYPE_CHECKING:
     from supervisor.front import Front
 
-__all__ = ["arguments", "ask_about", "ask_server", "deadline_of", "find_thread", "servers"]
+__all__ = ["arguments", "ask_about", "ask_all", "ask_server", "deadline_of", "find_thread", "servers"]
 
 MIN_PART = 4
 
@@ -35,10 +36,20 @@ def arguments(parser: argparse.ArgumentParser, *, thread: bool) -> None:
 
 
 def servers(wanted: str | None) -> list[ServerRecord]:
-    found = running_servers()
+    """Those that run, or that are named so; ends the command if there is none of that name, or no telling."""
+    try:
+        found = running_servers()
+    except (OSError, UnsafeRuntimeDirectory) as error:
+        print(f"bulkhead: {error}", file=sys.stderr)
+        raise SystemExit(exit_codes.FAILED) from None
     if wanted is None:
         return found
-    return [server for server in found if str(server.pid) == wanted or server.name.startswith(wanted)]
+    named = [server for server in found if wanted in (str(server.pid), server.name)]
+    named = named or [server for server in found if wanted and server.name.startswith(wanted)]
+    if not named:
+        print(f"bulkhead: no running server is called {wanted}", file=sys.stderr)
+        raise SystemExit(exit_codes.NOT_FOUND)
+    return named
 
 
 def find_thread(front: Front, part: str) -> LoadedThread:
@@ -76,45 +87,73 @@ def ask_about(
     options: argparse.Namespace, operation: str, timeout: float | None = ASK_TIMEOUT_S, **params: Any
 ) -> tuple[int, dict[str, Any] | None]:
     """Carry an operation out on the one server that has the thread; the exit code and the result."""
-    refusals: list[RpcError] = []
-    results: list[dict[str, Any]] = []
     candidates = servers(options.server)
     if not candidates:
         print("bulkhead: no server is running", file=sys.stderr)
         return exit_codes.NOT_FOUND, None
     if len(candidates) > 1:
-        # Look first, so that a part of an id which fits in two servers touches neither.
-        having = [s for s in candidates if _has(s, options.thread)]
+        try:
+            having = [server for server in candidates if _has(server, options.thread)]
+        except OSError:  # whoever has not answered may have it, too
+            print("bulkhead: say with --server which one is meant", file=sys.stderr)
+            return exit_codes.FAILED, None
         if len(having) > 1:
             names = ", ".join(s.name for s in having)
             print(
                 f"bulkhead: {options.thread} is in several servers ({names}); use --server", file=sys.stderr
             )
             return exit_codes.AMBIGUOUS, None
-        candidates = having or candidates[:1]
-    for server in candidates:
-        try:
-            results.append(ask(server, operation, {"thread": options.thread, **params}, timeout))
-        except RpcError as error:
-            refusals.append(error)
-        except OSError as error:
-            print(f"bulkhead: server {server.name}: {error}", file=sys.stderr)
-            return exit_codes.FAILED, None
-    if results:
-        return exit_codes.OK, results[0]
-    refusal = refusals[0]
-    print(f"bulkhead: {refusal.message}", file=sys.stderr)
-    kind = refusal.data.get("kind") if isinstance(refusal.data, dict) else None
-    codes = {"notFound": exit_codes.NOT_FOUND, "ambiguous": exit_codes.AMBIGUOUS}
-    return codes.get(str(kind), exit_codes.FAILED), None
+        candidates = having or candidates
+    return _ask(candidates[0], operation, {"thread": options.thread, **params}, timeout)
 
 
 def _has(server: ServerRecord, part: str) -> bool:
+    """Raises OSError, and says so, if a server that runs does not answer."""
     try:
         rows = ask(server, "ps", {"usage": False})["threads"]
-    except (OSError, RpcError):
-        return False
+    except OSError as error:
+        if not lives(server.directory):
+            return False
+        _not_answered(server, error)
+        raise
     return any(part in row["thread"] or part == row["name"] for row in rows)
+
+
+def _ask(
+    server: ServerRecord, operation: str, params: dict[str, Any], timeout: float | None
+) -> tuple[int, dict[str, Any] | None]:
+    try:
+        return exit_codes.OK, ask(server, operation, params, timeout)
+    except RpcError as error:
+        print(f"bulkhead: {error.message}", file=sys.stderr)
+        kind = error.data.get("kind") if isinstance(error.data, dict) else None
+        codes = {"notFound": exit_codes.NOT_FOUND, "ambiguous": exit_codes.AMBIGUOUS}
+        return codes.get(str(kind), exit_codes.FAILED), None
+    except OSError as error:
+        _not_answered(server, error)
+    return exit_codes.FAILED, None
+
+
+def _not_answered(server: ServerRecord, error: OSError) -> None:
+    why = "does not answer" if isinstance(error, TimeoutError) else str(error)
+    print(f"bulkhead: server {server.name}: {why}", file=sys.stderr)
+
+
+def ask_all(found: list[ServerRecord]) -> tuple[list[dict[str, Any]], int]:
+    """What `ps` says on each, and the exit code: one that runs and does not answer is told on stderr."""
+    answers = []
+    code = exit_codes.OK
+    for server in found:
+        try:
+            answers.append(ask(server, "ps", {}))
+        except RpcError as error:
+            print(f"bulkhead: server {server.name}: {error.message}", file=sys.stderr)
+            code = exit_codes.FAILED
+        except OSError as error:
+            if lives(server.directory):
+                _not_answered(server, error)
+                code = exit_codes.FAILED
+    return answers, code
 
 
 def ask_server(
@@ -129,10 +168,4 @@ def ask_server(
         names = ", ".join(server.name for server in candidates)
         print(f"bulkhead: several servers run ({names}); use --server", file=sys.stderr)
         return exit_codes.AMBIGUOUS, None
-    try:
-        return exit_codes.OK, ask(candidates[0], operation, params, timeout)
-    except RpcError as error:
-        print(f"bulkhead: {error.message}", file=sys.stderr)
-    except OSError as error:
-        print(f"bulkhead: server {candidates[0].name}: {error}", file=sys.stderr)
-    return exit_codes.FAILED, None
+    return _ask(candidates[0], operation, params, timeout)

@@ -10,9 +10,8 @@ import sys
 import time
 from typing import Any
 
-from supervisor import exit_codes
 from supervisor.commands import target
-from supervisor.commands.ps import age, ask_all
+from supervisor.commands.ps import age
 
 INTERVAL_S = 2.0
 CLEAR = "\x1b[H\x1b[2J"
@@ -28,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     before: dict[tuple[str, int], tuple[float, float]] = {}
     for number in itertools.count(1):
-        answers = ask_all(target.servers(options.server))
+        answers, code = target.ask_all(target.servers(options.server))
         now = time.monotonic()
         rows = [row for answer in answers for row in answer["threads"]]
         seen = {}
@@ -49,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         if number == options.count:
             break
         time.sleep(options.interval)
-    return exit_codes.OK
+    return code
 
 
 def _draw(rows: list[dict[str, Any]], parked: int, servers: int) -> None:
