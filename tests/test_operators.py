@@ -9,6 +9,7 @@ import stat
 from itertools import takewhile
 from pathlib import Path
 
+import pytest
 from running_server import await_ends
 
 from supervisor import exit_codes
@@ -159,3 +160,20 @@ def test_a_server_that_ends_in_order_leaves_nothing_in_the_runtime_directory(ser
     client.start_thread()
     client.close()
     assert not list(marked.runtime.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(f"{command} --deadline {deadline}" for command in ("drain --all", "replace") for deadline in ("nan", "-1", "inf")),
+        "top --interval -1",
+        "top --interval 0",
+        "top --count 0",
+        "events -n -3",
+        "logs 01a2 -n -3",
+    ],
+)  # fmt: skip
+def test_a_number_that_can_be_none_is_a_wrong_command_line(bulkhead, words):
+    code, out, error = bulkhead(*words.split())
+    assert (code, out) == (exit_codes.USAGE, "")
+    assert f"{words.split()[-1]!r} is no" in error

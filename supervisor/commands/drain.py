@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from supervisor import exit_codes
-from supervisor.commands import target
+from supervisor.commands import amounts, target
 from supervisor.control import ASK_TIMEOUT_S
 from supervisor.draining import drain
 
@@ -31,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="the whole server")
     parser.add_argument("--cancel", action="store_true", help="with --all: take threads and turns again")
     parser.add_argument(
-        "--deadline", type=float, metavar="S", help="interrupt what still runs after S seconds"
+        "--deadline", type=amounts.seconds, metavar="S", help="interrupt what still runs after S seconds"
     )
     target.arguments(parser, thread=False)
 

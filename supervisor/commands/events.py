@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from supervisor import exit_codes
-from supervisor.commands import target
+from supervisor.commands import amounts, target
 from supervisor.commands.following import follow, last_lines
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     target.arguments(parser, thread=False)
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what happens")
     parser.add_argument(
-        "-n", "--lines", type=int, default=LINES, help=f"how many of the last events ({LINES})"
+        "-n", "--lines", type=amounts.lines, default=LINES, help=f"how many of the last events ({LINES})"
     )
     parser.add_argument("--thread", metavar="THREAD", help="only this thread's")
 

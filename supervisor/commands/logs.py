@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from supervisor import exit_codes
-from supervisor.commands import target
+from supervisor.commands import amounts, target
 from supervisor.commands.following import follow, last_lines
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     target.arguments(parser, thread=True)
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
     parser.add_argument(
-        "-n", "--lines", type=int, default=LINES, help=f"how many of the last lines ({LINES})"
+        "-n", "--lines", type=amounts.lines, default=LINES, help=f"how many of the last lines ({LINES})"
     )
 
 

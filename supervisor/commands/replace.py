@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from supervisor.commands import target
+from supervisor.commands import amounts, target
 from supervisor.control import ASK_TIMEOUT_S
 from supervisor.draining import replace
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     target.arguments(parser, thread=False)
     parser.add_argument(
-        "--deadline", type=float, metavar="S", help="interrupt what still runs after S seconds"
+        "--deadline", type=amounts.seconds, metavar="S", help="interrupt what still runs after S seconds"
     )
 
 

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from supervisor.commands import target
+from supervisor.commands import amounts, target
 from supervisor.commands.ps import age
 
 INTERVAL_S = 2.0
@@ -20,8 +20,8 @@ HEAD = ("THREAD", "STATE", "PID", "CPU%", "MEM", "TURN", "RESTARTS", "NAME", "WH
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     target.arguments(parser, thread=False)
-    parser.add_argument("--interval", type=float, default=INTERVAL_S, metavar="S", help="seconds (2)")
-    parser.add_argument("--count", type=int, metavar="N", help="end after so many pictures")
+    parser.add_argument("--interval", type=amounts.pause, default=INTERVAL_S, metavar="S", help="seconds (2)")
+    parser.add_argument("--count", type=amounts.count, metavar="N", help="end after so many pictures")
 
 
 def run(options: argparse.Namespace) -> int:
