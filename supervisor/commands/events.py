@@ -9,11 +9,13 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from supervisor import exit_codes
 from supervisor.commands import amounts, target
 from supervisor.commands.following import follow, last_lines
+from supervisor.runtime import lives
 
 if TYPE_CHECKING:
     from supervisor.front import Front
@@ -41,20 +43,28 @@ def run(options: argparse.Namespace) -> int:
     if result is None:
         return code
 
-    def show(line: str) -> None:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            return  # the last line of a server that was killed
-        if result["thread"] is None or event.get("thread") == result["thread"]:
-            print(line if options.json else _text(event), flush=True)
+    path, thread = result["path"], result["thread"]
 
-    for line in last_lines(result["path"], options.lines):
-        show(line)
+    def fits(line: str) -> bool:
+        event = _event(line)
+        return event is not None and thread in (None, event.get("thread"))
+
+    lines: Iterable[str]
     if options.follow:
-        for line in follow(result["path"], lambda: os.path.exists(os.path.dirname(result["path"]))):
-            show(line)
+        lines = follow(path, options.lines, lambda: lives(os.path.dirname(path)), fits)
+    else:
+        lines = last_lines(path, options.lines, fits)
+    for line in lines:
+        print(line if options.json else _text(json.loads(line)), flush=True)
     return exit_codes.OK
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    try:
+        event: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None  # the last line of a server that was killed
+    return event
 
 
 def _text(event: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from supervisor import exit_codes
 from supervisor.commands import amounts, target
 from supervisor.commands.following import follow, last_lines
+from supervisor.runtime import lives
 
 if TYPE_CHECKING:
     from supervisor.front import Front
@@ -41,9 +42,12 @@ def run(options: argparse.Namespace) -> int:
     def show(line: str) -> None:
         print(json.dumps({"thread": result["thread"], "line": line}) if options.json else line, flush=True)
 
-    for line in last_lines(result["path"], options.lines):
-        show(line)
+    path = result["path"]
     if options.follow:
-        for line in follow(result["path"], lambda: os.path.exists(os.path.dirname(result["path"]))):
+        server = os.path.dirname(os.path.dirname(path))
+        for line in follow(path, options.lines, lambda: lives(server)):
             show(line)
+        return exit_codes.OK
+    for line in last_lines(path, options.lines):
+        show(line)
     return exit_codes.OK
