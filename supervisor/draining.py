@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from protocol.notifications import ThreadStatusChanged
 from protocol.rpc import RpcError
-from protocol.threads import NotLoadedStatus
 from supervisor.launcher import LaunchError
 from supervisor.loaded import LoadedThread
 from supervisor.states import State
@@ -27,7 +26,11 @@ SLEEP_S = 2.0
 
 
 class Outcome(msgspec.Struct):
-    """Ids of threads. `kept`: they have work in the background (or it has not ended), and nobody set a deadline."""
+    """Ids of threads.
+
+    `kept`: of a drain, it was taken back; of a replacement, they have work in the background (or it has not ended), and
+    nobody set a deadline.
+    """
 
     done: list[str] = []
     interrupted: list[str] = []
@@ -47,16 +50,14 @@ async def drain(front: Front, threads: list[LoadedThread], deadline_s: float | N
 
 
 async def _drain(front: Front, thread: LoadedThread, deadline_s: float | None, outcome: Outcome) -> None:
-    quiet = await _quiet(thread, deadline_s)
-    if not thread.draining or front.supervisor.threads.get(thread.id) is not thread:
-        return  # somebody changed his mind, or it is not loaded any more
-    audience = set(thread.subscribers)
-    if thread.state in (State.IDLE, State.BUSY):
-        thread.move(State.DRAINING)
-    await front.supervisor.unload(thread)
-    closed = ThreadStatusChanged(thread_id=thread.id, status=NotLoadedStatus())
-    for subscriber in audience:
-        subscriber.notify("thread/status/changed", closed, thread.id)
+    quiet = await _quiet(thread, deadline_s, taken_back=lambda: not thread.draining)
+    if front.supervisor.threads.get(thread.id) is thread:
+        if not thread.draining:
+            outcome.kept.append(thread.id)
+            return
+        if thread.state in (State.IDLE, State.BUSY):
+            thread.move(State.DRAINING)
+        await front.unload(thread)
     (outcome.done if quiet else outcome.interrupted).append(thread.id)
 
 
@@ -105,7 +106,6 @@ async def _put_to_sleep(
             await asyncio.wait_for(asyncio.shield(incarnation.handle.exited), SLEEP_S)
             outcome.done.append(thread.id)
             return
-        thread.goes_on = False
         if thread.busy or thread.pending:
             continue  # a new turn was quicker
         if deadline_s is None:
@@ -119,10 +119,12 @@ async def _put_to_sleep(
         outcome.done.append(thread.id)  # it has had a new one meanwhile, or has none
 
 
-async def _quiet(thread: LoadedThread, seconds: float | None) -> bool:
+async def _quiet(
+    thread: LoadedThread, seconds: float | None, taken_back: Callable[[], bool] = lambda: False
+) -> bool:
     """Wait until the thread has no turn and owes no answer; whether it came to that in time."""
     end = None if seconds is None else time.monotonic() + seconds
-    while thread.busy or thread.pending:
+    while (thread.busy or thread.pending) and not taken_back():
         if end is not None and time.monotonic() >= end:
             return False
         await asyncio.sleep(LOOK_S)

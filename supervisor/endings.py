@@ -11,7 +11,7 @@ from contextlib import suppress
 import msgspec
 
 from protocol.link import Frame, StopOrder
-from supervisor.freezing import thaw
+from supervisor import freezing
 from supervisor.hub import Hub
 from supervisor.loaded import Incarnation, LoadedThread
 from supervisor.states import EndKind, State
@@ -51,33 +51,34 @@ class Endings:
     async def restart(self, thread: LoadedThread) -> None:
         """End the worker in order (its turn is interrupted) and give the thread a new one; releases a quarantine."""
         thread.deaths.clear()
-        if thread.state is State.QUARANTINED:
-            self._employ(thread)
-        elif thread.incarnation is not None:
+        if thread.incarnation is not None:
             await self._stop(thread.incarnation, StopOrder())
-        elif thread.state is State.HIBERNATED:
+        elif thread.state in (State.QUARANTINED, State.HIBERNATED) or thread.next_start is not None:
             self._employ(thread)
 
-    async def unload(self, thread: LoadedThread, *, materialize: bool = False) -> None:
-        """Stop the worker for good; the thread is not loaded afterwards."""
-        if thread.state is State.HIBERNATED:
-            # Awake it can store what is to be stored, and give its lease back.
-            self._employ(thread)
+    async def unload(self, thread: LoadedThread, *, materialize: bool = False) -> bool:
+        """Stop the worker for good; the thread is not loaded afterwards. False: somebody else was at it already."""
+        if thread.gone is not None:
+            await asyncio.shield(thread.gone)
+            return False
+        gone = thread.gone = self._loop.create_future()
+        try:
+            if thread.state is State.HIBERNATED:
+                # Awake it can store what is to be stored, and give its lease back.
+                self._employ(thread)
             with suppress(TimeoutError):
                 async with asyncio.timeout(STOP_GRACE_S):
-                    while thread.incarnation is None:  # noqa: ASYNC110  (milliseconds, and rare)
+                    while thread.state is State.STARTING:  # noqa: ASYNC110  (milliseconds, and rare)
                         await asyncio.sleep(LOOK_S)
-        thread.unloading = True
-        gone = self._loop.create_future()
-        thread.unloaded = lambda: None if gone.done() else gone.set_result(None)
-        if thread.incarnation is not None:
-            await self._stop(thread.incarnation, StopOrder(materialize=materialize, last=True))
-        elif thread.state is State.QUARANTINED:
-            thread.move(State.DEAD)
+            thread.unloading = True
+            if thread.incarnation is not None:
+                await self._stop(thread.incarnation, StopOrder(materialize=materialize, last=True))
+            if thread.state is State.DEAD and thread.next_start is None:
+                with suppress(TimeoutError):  # until it is buried
+                    await asyncio.wait_for(asyncio.shield(gone), STOP_GRACE_S)
+        finally:
             self._remove(thread)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(gone, STOP_GRACE_S)
-        self._remove(thread)
+        return True
 
     async def stop_all(self, threads: Iterable[LoadedThread]) -> None:
         incarnations = [thread.incarnation for thread in threads if thread.incarnation is not None]
@@ -88,9 +89,7 @@ class Endings:
         incarnation.end_kind = EndKind.STOPPED
         with suppress(RuntimeError):
             incarnation.thread.move(State.STOPPING)
-        if incarnation.paused:
-            await self._loop.run_in_executor(None, thaw, incarnation.handle.pid)
-            incarnation.paused = False
+        await freezing.go_on(incarnation)
         payload = msgspec.json.encode(order)
         self._hub.send(incarnation.handle.token, Frame.STOP, int(STOP_GRACE_S * 1000), payload)
         try:

@@ -1,20 +1,46 @@
 """Stopping a worker and its commands for a while, and letting them go on: SIGSTOP and SIGCONT, parents first.
 
-Everything here reads /proc and blocks for milliseconds: not in the loop.
+To find them /proc is read, which blocks for milliseconds: not in the loop. One of the two at a time for a worker: else it
+could be left standing although everybody takes it for running.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import time
 from contextlib import suppress
 
 from sandbox_backends.tree import children, look
+from supervisor.loaded import Incarnation
 
-__all__ = ["freeze", "thaw"]
+__all__ = ["go_on", "pause"]
 
 
-def freeze(pid: int) -> int:
+async def pause(incarnation: Incarnation) -> int | None:
+    """How many processes stand still now; None: it is about to end, and needs to be awake for that."""
+    async with incarnation.freezing:
+        if incarnation.end_kind is not None:
+            return None
+        incarnation.paused = True
+        return await asyncio.get_running_loop().run_in_executor(None, _freeze, incarnation.handle.pid)
+
+
+async def go_on(incarnation: Incarnation) -> int | None:
+    """How many processes go on; None: it was not paused."""
+    async with incarnation.freezing:
+        if not incarnation.paused:
+            return None
+        running = await asyncio.get_running_loop().run_in_executor(None, _thaw, incarnation.handle.pid)
+        # Its silence was ours to answer for.
+        incarnation.last_heard = time.monotonic()
+        incarnation.ping_sent = None
+        incarnation.paused = False
+        return running
+
+
+def _freeze(pid: int) -> int:
     """How many processes were stopped. Looks again until nothing new appears: what is stopped may have forked before."""
     seen: set[int] = set()
     while fresh := [one for one in _family(pid) if one not in seen]:
@@ -24,7 +50,7 @@ def freeze(pid: int) -> int:
     return len(seen)
 
 
-def thaw(pid: int) -> int:
+def _thaw(pid: int) -> int:
     family = _family(pid)
     for one in reversed(family):
         _send(one, signal.SIGCONT)

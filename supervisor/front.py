@@ -198,9 +198,10 @@ class Front:
         return self.supervisor.threads.get(as_canonical(thread_id))
 
     async def unload(self, thread: LoadedThread, *, materialize: bool = False) -> None:
-        """Stop a thread's worker for good, and tell its clients. Only in the thread's lane."""
+        """Stop a thread's worker for good, and tell its clients. Requests do it in the thread's lane."""
         audience = set(thread.subscribers)
-        await self.supervisor.unload(thread, materialize=materialize)
+        if not await self.supervisor.unload(thread, materialize=materialize):
+            return
         closed = ThreadStatusChanged(thread_id=thread.id, status=NotLoadedStatus())
         for subscriber in audience:
             subscriber.notify("thread/status/changed", closed, thread.id)

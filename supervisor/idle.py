@@ -52,7 +52,8 @@ class IdleThreads:
         front = self._front
 
         async def work() -> None:
-            await front.supervisor.unload(thread)
+            if not await front.supervisor.unload(thread):
+                return
             closed = ThreadStatusChanged(thread_id=thread.id, status=NotLoadedStatus())
             front.tell_all("thread/status/changed", closed, thread.id)
             front.tell_all("thread/closed", ThreadReference(thread_id=thread.id), thread.id)

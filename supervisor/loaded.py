@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from collections import deque
@@ -91,6 +92,8 @@ class Incarnation:
         """When it was last asked to end because it has nothing to do."""
         self.paused = False
         """Whether an operator has stopped it; a successor is not."""
+        self.freezing = asyncio.Lock()
+        """Held by whoever stops it or lets it go on (`freezing.py`)."""
 
     def ended(self, exit_: Exit) -> End:
         """How it ended: by its cause, if somebody ended it, else as the system tells it."""
@@ -146,6 +149,8 @@ class LoadedThread:
         self.asked_for_worker = time.monotonic()
         self.next_start: float | None = None
         """When a dead worker's successor comes (monotonic clock)."""
+        self.refused_worker = ""
+        """Why there was no process for its next worker, as long as it has none."""
         self.last_stack: int | None = None
         """The process of the last worker that hung: its dump is in the stacks folder."""
         self.draining = False
@@ -155,7 +160,8 @@ class LoadedThread:
         self.facts = Facts()
         self.created_at = time.time()
         self.unloading = False
-        self.unloaded: Callable[[], None] | None = None
+        self.gone: asyncio.Future[None] | None = None
+        """Done when it is not loaded any more; there is one from the first who wants that."""
 
     def move(self, target: State) -> None:
         self.state = transition(self.state, target)
@@ -167,9 +173,8 @@ class LoadedThread:
         if self.state is State.QUARANTINED:
             return f"{len(self.deaths)} deaths, last: {self.last_end}"
         if self.state is State.DEAD and self.next_start is not None:
-            return (
-                f"next start in {max(0.0, self.next_start - time.monotonic()):.1f} s, last: {self.last_end}"
-            )
+            soon = max(0.0, self.next_start - time.monotonic())
+            return f"next start in {soon:.1f} s, last: {self.refused_worker or self.last_end}"
         if self.paused:
             return "paused by operator"
         if self.draining:

@@ -228,17 +228,17 @@ class Supervisor:
 
     # --- the end ------------------------------------------------------------------------------------------------
 
-    async def unload(self, thread: LoadedThread, *, materialize: bool = False) -> None:
-        """Stop the worker for good; the thread is not loaded afterwards."""
-        await self.endings.unload(thread, materialize=materialize)
+    async def unload(self, thread: LoadedThread, *, materialize: bool = False) -> bool:
+        """Stop the worker for good; the thread is not loaded afterwards. False: somebody else tells the clients."""
+        return await self.endings.unload(thread, materialize=materialize)
 
     def remove(self, thread: LoadedThread) -> None:
         """The thread is not loaded any more; what it was asked and has not answered is refused."""
         if self.threads.get(thread.id) is thread:
             del self.threads[thread.id]
         self._refuse_all(thread, rpc.RpcError(f"thread not found: {thread.id}"))
-        if thread.unloaded is not None:
-            thread.unloaded()
+        if thread.gone is not None and not thread.gone.done():
+            thread.gone.set_result(None)
 
     async def close(self) -> None:
         """Stop all workers at once; running turns are stored as interrupted."""

@@ -67,6 +67,9 @@ def run(options: argparse.Namespace) -> int:
     else:
         code, result = target.ask_about(options, "drain", timeout, deadline=options.deadline)
     if result is not None:
+        if result["kept"]:  # whoever drains to end the server is not to end it now
+            print(f"bulkhead: the drain of {len(result['kept'])} threads was taken back", file=sys.stderr)
+            code = exit_codes.FAILED
         if options.json:
             print(json.dumps(result))
         elif options.cancel:

@@ -8,13 +8,12 @@ What clients ask of a paused thread is answered after `bulkhead resume`. It does
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 from protocol.rpc import RpcError
+from supervisor import freezing
 from supervisor.commands import target
-from supervisor.freezing import freeze
 
 if TYPE_CHECKING:
     from supervisor.front import Front
@@ -29,8 +28,9 @@ async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
     incarnation = thread.incarnation
     if incarnation is None:
         raise RpcError(f"thread {thread.id} has no worker now ({thread.state})")
-    incarnation.paused = True
-    stopped = await asyncio.get_running_loop().run_in_executor(None, freeze, incarnation.handle.pid)
+    stopped = await freezing.pause(incarnation)
+    if stopped is None:
+        raise RpcError(f"the worker of thread {thread.id} is about to end ({thread.state})")
     front.journal.note("paused", thread.id, processes=stopped)
     return {"thread": thread.id, "processes": stopped}
 

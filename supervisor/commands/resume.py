@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 from protocol.rpc import RpcError
+from supervisor import freezing
 from supervisor.commands import target
-from supervisor.freezing import thaw
 
 if TYPE_CHECKING:
     from supervisor.front import Front
@@ -26,13 +24,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
     thread = target.find_thread(front, str(params.get("thread", "")))
     incarnation = thread.incarnation
-    if incarnation is None or not incarnation.paused:
+    running = None if incarnation is None else await freezing.go_on(incarnation)
+    if running is None:
         raise RpcError(f"thread {thread.id} is not paused ({thread.state})")
-    running = await asyncio.get_running_loop().run_in_executor(None, thaw, incarnation.handle.pid)
-    # Its silence was ours to answer for.
-    incarnation.last_heard = time.monotonic()
-    incarnation.ping_sent = None
-    incarnation.paused = False
     front.journal.note("resumed", thread.id, processes=running)
     return {"thread": thread.id, "processes": running}
 
