@@ -114,6 +114,7 @@ class Succession:
             self._hub.detach(handle.token)
             return
         thread.epoch += 1
+        thread.refused_worker = ""
         # Not by the epoch alone: a thread may be loaded anew before its last worker is buried.
         log_path = self._runtime.event_log(thread.id, thread.load, thread.epoch)
         incarnation = Incarnation(thread, handle, thread.epoch, log_path)
@@ -150,8 +151,11 @@ class Succession:
         self._refuse(thread, refusals.no_worker(error))
         self._journal.note("no-worker", thread.id, detail=str(error))
         thread.move(State.DEAD)
+        thread.refused_worker = str(error)
         if thread.loaded:
-            self._loop.call_later(self._settings.restart_backoff_cap_ms / 1000, self._restart, thread)
+            delay = self._settings.restart_backoff_cap_ms / 1000
+            thread.next_start = time.monotonic() + delay
+            self._loop.call_later(delay, self._restart, thread, thread.next_start)
         else:
             self._remove(thread)
 
@@ -164,8 +168,8 @@ class Succession:
             return
         if end.kind is EndKind.HIBERNATED:
             # A command may have come while its worker went to sleep.
-            if thread.pending or thread.goes_on:
-                thread.goes_on = False
+            goes_on, thread.goes_on = thread.goes_on and thread.facts.goal == "active", False
+            if thread.pending or goes_on:
                 self.wake(thread)
             else:
                 thread.move(State.HIBERNATED)
@@ -177,7 +181,7 @@ class Succession:
         thread.restarts += 1
         thread.next_start = time.monotonic() + delay
         self._journal.note("restart", thread.id, delay_ms=round(delay * 1000), deaths=len(thread.deaths))
-        self._loop.call_later(delay, self._ration.run, partial(self._restart, thread))
+        self._loop.call_later(delay, self._ration.run, partial(self._restart, thread, thread.next_start))
 
     def _quarantine(self, thread: LoadedThread, end: End) -> None:
         thread.move(State.QUARANTINED)
@@ -190,8 +194,7 @@ class Succession:
     def why_quarantined(self, thread: LoadedThread) -> RpcError:
         return refusals.quarantined(thread, self._settings.restart_window_s)
 
-    def _restart(self, thread: LoadedThread) -> None:
-        if thread.unloading:
-            self._remove(thread)
-        elif thread.state is State.DEAD and self._wanted(thread):
+    def _restart(self, thread: LoadedThread, due: float) -> None:
+        """Unless an operator was quicker: then `due` is of an earlier death."""
+        if thread.next_start == due and self._wanted(thread):
             self.employ(thread)

@@ -27,8 +27,10 @@ async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
     if thread.state is not State.QUARANTINED:
         raise RpcError(f"thread {thread.id} is not quarantined ({thread.state})")
     last = str(thread.last_end)
+    front.journal.note(
+        "released", thread.id, last=last
+    )  # a worker that waits for a thread is adopted at once
     await front.supervisor.endings.restart(thread)
-    front.journal.note("released", thread.id, last=last)
     return {"thread": thread.id, "last": last}
 
 

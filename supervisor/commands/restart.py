@@ -28,10 +28,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
     thread = target.find_thread(front, str(params.get("thread", "")))
     before = thread.epoch
+    if thread.state is State.QUARANTINED:
+        front.journal.note("released", thread.id, last=str(thread.last_end))
     await front.supervisor.endings.restart(thread)
     try:
         async with asyncio.timeout(BACK_TIMEOUT_S):
-            while thread.epoch == before or thread.state not in (State.IDLE, State.BUSY):  # noqa: ASYNC110  (ms)
+            while thread.epoch == before or thread.state not in (State.IDLE, State.BUSY):
+                if front.supervisor.threads.get(thread.id) is not thread:
+                    raise RpcError(f"thread {thread.id} is not loaded any more")
                 await asyncio.sleep(LOOK_S)
     except TimeoutError:
         raise RpcError(f"thread {thread.id} has no new worker yet ({thread.state})") from None
