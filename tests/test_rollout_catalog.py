@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -170,10 +171,10 @@ def test_names_are_searched_and_the_last_one_counts(catalog):
         file.write(b'junk\n{"id":"x"}\n{"id":"' + thread_id(1).encode() + b'","thread_name":"to')
     catalog.set_name(thread_id(1), "third")
     assert listed(catalog, search_term="third") == [1]
-    fresh = Catalog(catalog.home.root)
-    fresh.names.refresh()
-    assert fresh.names.get(thread_id(1)) == "third"
-    assert listed(fresh, search_term="third") == [1]
+    with closing(Catalog(catalog.home.root)) as fresh:
+        fresh.names.refresh()
+        assert fresh.names.get(thread_id(1)) == "third"
+        assert listed(fresh, search_term="third") == [1]
 
 
 def test_what_cannot_be_named(catalog):
@@ -230,10 +231,9 @@ def test_ten_thousand_threads_are_opened_once(catalog):
     store(catalog, 10_000)
     assert listed(catalog, search_term="something else") == [3]
     assert catalog.index.opened == 10_002
-    again = Catalog(catalog.home.root)
-    assert listed(again, limit=1) == [10_000]
-    assert again.index.opened == 0
-    again.close()
+    with closing(Catalog(catalog.home.root)) as again:
+        assert listed(again, limit=1) == [10_000]
+        assert again.index.opened == 0
 
 
 def test_files_that_are_gone_or_moved_are_gone_or_moved_in_the_list(catalog):

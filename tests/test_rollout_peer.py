@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -290,26 +291,26 @@ def test_what_the_peer_stores_is_read_here(start_peer, tmp_path):
             known: peer.ask("thread/read", threadId=known, includeTurns=True)["thread"]
             for known in (thread_id, fork)
         }
-    catalog = Catalog(tmp_path)
-    answer = catalog.list(ThreadListParams())
-    for known, theirs in told.items():
-        ours = msgspec.to_builtins(catalog.read(known, include_turns=True))
-        assert ours["turns"] == theirs["turns"]
-        same = (
-            "id",
-            "path",
-            "preview",
-            "name",
-            "model",
-            "cwd",
-            "historyMode",
-            "forkedFromId",
-            "source",
-            "sessionId",
-        )
-        assert {key: ours[key] for key in same} == {key: theirs[key] for key in same}
-    catalog.close()
+    same = (
+        "id",
+        "path",
+        "preview",
+        "name",
+        "model",
+        "cwd",
+        "historyMode",
+        "forkedFromId",
+        "source",
+        "sessionId",
+    )
+    with closing(Catalog(tmp_path)) as catalog:
+        answer = catalog.list(ThreadListParams())
+        for known, theirs in told.items():
+            ours = msgspec.to_builtins(catalog.read(known, include_turns=True))
+            assert ours["turns"] == theirs["turns"]
+            assert {key: ours[key] for key in same} == {key: theirs[key] for key in same}
     assert {thread.id for thread in answer.data} == {thread_id, fork}
     with start_peer() as peer:  # the peer's archive and ours are one
         assert peer.ask("thread/archive", threadId=fork) == {}
-    assert Catalog(tmp_path).unarchive(fork).id == fork
+    with closing(Catalog(tmp_path)) as again:
+        assert again.unarchive(fork).id == fork

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import pytest
 from protocol_client import ProtocolClient
+from running_server import Marked
 
 
 @pytest.fixture
 def codex(binary, marked, home):
+    """What it leaves behind is not ours to test: it has a mark of its own, and is ended."""
+    theirs = Marked(home, marked.runtime)
+
     def start():
-        client = ProtocolClient([binary, "app-server"], cwd=home, env={**marked.env, "CODEX_HOME": str(home)})
+        env = {**marked.env, **theirs.env, "CODEX_HOME": str(home)}
+        client = ProtocolClient([binary, "app-server"], cwd=home, env=env)
         client.initialize(experimentalApi=True)
         return client
 
-    return start
+    yield start
+    theirs.end()
 
 
 def make(client, home):

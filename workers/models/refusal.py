@@ -34,8 +34,13 @@ SHOWN_BODY_BYTES = 1000
 """How much of a body that holds no message is shown."""
 
 _INVALID_IMAGE = "The image data you provided does not represent a valid image"
-# Names that the HTTP standards gave up after Python 3.11, or that Python spells in another way than the peer.
-_PHRASES = {413: "Payload Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable"}
+# Names that differ from one Python to the next, as the standards have given them up, or that the peer spells otherwise.
+_PHRASES = {
+    413: "Payload Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Entity",
+}
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes, url: httpx.URL) -> ModelError:
