@@ -156,6 +156,7 @@ class Burials:
         except (OSError, RolloutError) as error:
             # Clients are told all the same; a reader takes a turn without an end for interrupted.
             log.error("the end of turn %s could not be stored: %s", turn.id, error)  # noqa: TRY400 - a full disk
+        self._metrics.turns.observe(time.monotonic() - thread.turn_began)
         thread.turn = None
         thread.status = obituary.SYSTEM_ERROR
         for connection in tuple(thread.subscribers):  # one that turns out to be gone leaves the set

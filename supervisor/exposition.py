@@ -58,7 +58,7 @@ def _lines(front: Front) -> Iterator[str]:
     ):
         yield from _family(name, "counter", text, {"": counts[event, ""]})
     yield from _family(
-        "wakes_total", "counter", "Hibernated threads woken.", {"": sum(thread.wakes for thread in threads)}
+        "wakes_total", "counter", "Hibernated threads woken.", {"": supervisor.succession.wakes}
     )
     yield from _family(
         "restarts_waiting", "gauge", "Restarts held back by rationing.", {"": supervisor.succession.waiting}

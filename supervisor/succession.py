@@ -77,6 +77,8 @@ class Succession:
         self._refuse = refuse
         self._remove = remove
         self._hold_back = hold_back
+        self.wakes = 0
+        """Of all threads, those that are not loaded any more included."""
         self._policy = RestartPolicy(settings)
         self._compartments = Compartments(runtime.name, settings.cgroup)
         self._ration = RestartRation()
@@ -106,6 +108,7 @@ class Succession:
     def wake(self, thread: LoadedThread) -> None:
         """Give a hibernated thread a worker again."""
         thread.wakes += 1
+        self.wakes += 1
         self.employ(thread)
 
     def _adopt(self, thread: LoadedThread, handle: Handle) -> None:

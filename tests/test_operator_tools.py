@@ -331,6 +331,31 @@ def test_metrics_count_what_happened(server, bulkhead):
         assert family in families, name
 
 
+def samples_of(client):
+    lines = client.operate("metrics")["text"].splitlines()
+    return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+
+
+def test_no_counter_goes_down_with_the_thread_it_counted(server):
+    client = server("-c", "bulkhead.hibernate_after_s=0.2")
+    thread = client.start_thread()
+    client.turn(thread, "!say stored")
+    client.await_row(thread, lambda row: row["state"] == "hibernated")
+    client.turn(thread, "!say awake")
+    assert samples_of(client)["bulkhead_wakes_total"] == "1"
+    client.operate("drain", thread=thread)
+    assert samples_of(client)["bulkhead_wakes_total"] == "1"
+
+
+def test_a_turn_that_ends_with_its_worker_is_among_the_turns(server):
+    client = server()
+    thread = client.start_thread()
+    turn = client.begin_turn(thread, "!run sleep 1000")
+    client.kill_worker(thread)
+    assert client.end_of(turn)["status"] == "failed"
+    assert samples_of(client)["bulkhead_turn_seconds_count"] == "1"
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_names_every_command(bulkhead, shell):
     code, out, _ = bulkhead("completion", shell)
