@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -81,8 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser(command).parse_args(words)
     try:
         code: int = _module(options.command).run(options)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
+        # Whoever read has seen enough. The interpreter would try the rest once more, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return exit_codes.OK
     return code

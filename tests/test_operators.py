@@ -6,11 +6,13 @@ import json
 import os
 import signal
 import stat
+import subprocess
+import sys
 from itertools import takewhile
 from pathlib import Path
 
 import pytest
-from running_server import await_ends
+from running_server import ROOT, await_ends
 
 from supervisor import exit_codes
 
@@ -177,3 +179,39 @@ def test_a_number_that_can_be_none_is_a_wrong_command_line(bulkhead, words):
     code, out, error = bulkhead(*words.split())
     assert (code, out) == (exit_codes.USAGE, "")
     assert f"{words.split()[-1]!r} is no" in error
+
+
+def test_a_name_is_shown_and_not_obeyed(server, bulkhead):
+    client = server()
+    thread, other = client.start_thread(), client.start_thread()
+    client.turn(thread, "!say stored")
+    client.request("thread/name/set", {"threadId": thread, "name": "two\nlines\x1b[2J 名前"})
+    for command in (["ps"], ["top", "--count", "1"], ["inspect", thread]):
+        _, out, _ = bulkhead(*command)
+        assert r"two\nlines\x1b[2J 名前" in out
+        assert "\x1b" not in out
+    rows = {line.split()[0]: line for line in bulkhead("ps")[1].splitlines()}
+    # Two of the letters are as wide as two others on a terminal.
+    assert rows[other].index(" idle ") - rows[thread].index(" idle ") == len("名前")
+    assert bulkhead("kill", "two\nlines\x1b[2J 名前")[0] == exit_codes.OK
+
+
+@pytest.mark.parametrize("command", ["ps", "completion bash"])
+def test_output_that_nobody_takes_is_no_failure(server, marked, command):
+    server()
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "supervisor", *command.split()],
+            cwd=ROOT,
+            env={key: value for key, value in marked.env.items() if key != "PYTHONUNBUFFERED"},
+            stdin=subprocess.DEVNULL,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (exit_codes.OK, "")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from supervisor import exit_codes
 from supervisor.commands import amounts, target
 from supervisor.commands.following import follow, last_lines
+from supervisor.commands.table import legible
 from supervisor.runtime import lives
 
 if TYPE_CHECKING:
@@ -72,4 +73,4 @@ def _text(event: dict[str, Any]) -> str:
     rest = " ".join(
         f"{name}={value}" for name, value in event.items() if name not in ("time", "event", "thread")
     )
-    return f"{stamp}  {event['event']:<15}  {event.get('thread') or '-':<36}  {rest}".rstrip()
+    return legible(f"{stamp}  {event['event']:<15}  {event.get('thread') or '-':<36}  {rest}".rstrip())

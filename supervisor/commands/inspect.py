@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from supervisor.commands import ps, target
+from supervisor.commands.table import legible
 from supervisor.footprint import footprint
 
 if TYPE_CHECKING:
@@ -58,5 +59,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             width = max(map(len, result))
             for name, value in result.items():
-                print(f"{name.ljust(width)}  {value if isinstance(value, str) else json.dumps(value)}")
+                print(
+                    f"{name.ljust(width)}  {legible(value) if isinstance(value, str) else json.dumps(value)}"
+                )
     return code

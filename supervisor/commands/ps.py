@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor import exit_codes
 from supervisor.commands import target
+from supervisor.commands.table import table
 from supervisor.footprint import Footprint, footprint
 from supervisor.loaded import LoadedThread
 
@@ -95,10 +96,8 @@ def _print(answer: dict[str, Any], *, several: bool) -> None:
     server = answer["server"]
     if several:
         print(f"server {server['name']}  home {server['home']}")
-    rows = [_COLUMNS, *(_cells(row) for row in answer["threads"])]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in table([_COLUMNS, *(_cells(row) for row in answer["threads"])]):
+        print(line)
     for model in answer["models"]:
         if model["waiting"] or model["pausedSeconds"]:
             bound = "" if model["limit"] is None else f" of {model['limit']}"

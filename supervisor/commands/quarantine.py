@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from protocol.rpc import RpcError
 from supervisor.commands import target
+from supervisor.commands.table import legible
 from supervisor.states import State
 
 if TYPE_CHECKING:
@@ -37,6 +38,6 @@ async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
 def run(options: argparse.Namespace) -> int:
     code, result = target.ask_about(options, "quarantine")
     if result is not None:
-        text = f"released thread {result['thread']}; its last worker: {result['last']}"
+        text = f"released thread {result['thread']}; its last worker: {legible(result['last'])}"
         print(json.dumps(result) if options.json else text)
     return code

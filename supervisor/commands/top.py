@@ -12,6 +12,7 @@ from typing import Any
 
 from supervisor.commands import amounts, target
 from supervisor.commands.ps import age
+from supervisor.commands.table import cut, table
 
 INTERVAL_S = 2.0
 CLEAR = "\x1b[H\x1b[2J"
@@ -58,16 +59,10 @@ def _draw(rows: list[dict[str, Any]], parked: int, servers: int) -> None:
     told = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none loaded"
     memory = sum(row["memoryBytes"] or 0 for row in rows)
     head = f"{servers} server{'' if servers == 1 else 's'}, {len(rows)} threads ({told}), {parked} parked"
-    lines = [f"{head}, {memory / 2**20:.0f}M in workers", ""]
-    table = [HEAD, *map(_cells, rows)]
-    widths = [max(len(cells[column]) for cells in table) for column in range(len(HEAD))]
-    lines += [
-        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-        for cells in table
-    ]
+    lines = [f"{head}, {memory / 2**20:.0f}M in workers", "", *table([HEAD, *map(_cells, rows)])]
     if sys.stdout.isatty():
         size = shutil.get_terminal_size()
-        print(CLEAR + "\n".join(line[: size.columns] for line in lines[: size.lines - 1]), flush=True)
+        print(CLEAR + "\n".join(cut(line, size.columns) for line in lines[: size.lines - 1]), flush=True)
     else:
         print("\n".join(lines), flush=True)
 
