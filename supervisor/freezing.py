@@ -29,6 +29,8 @@ async def pause(incarnation: Incarnation) -> int | None:
 
 async def go_on(incarnation: Incarnation) -> int | None:
     """How many processes go on; None: it was not paused."""
+    if not incarnation.paused:
+        return None
     async with incarnation.freezing:
         if not incarnation.paused:
             return None

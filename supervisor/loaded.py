@@ -93,7 +93,7 @@ class Incarnation:
         self.paused = False
         """Whether an operator has stopped it; a successor is not."""
         self.freezing = asyncio.Lock()
-        """Held by whoever stops it or lets it go on (`freezing.py`)."""
+        """Held by whoever stops it or lets it go on (`freezing.py`), or has it dump its stack."""
 
     def ended(self, exit_: Exit) -> End:
         """How it ended: by its cause, if somebody ended it, else as the system tells it."""

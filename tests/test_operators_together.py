@@ -155,3 +155,21 @@ def test_a_release_is_written_down_before_what_follows_from_it(server, operation
     client.await_row(thread, lambda row: row["state"] == "idle")
     names = order(client, "worker-adopted", "quarantined", "released")
     assert names == ["worker-adopted", "quarantined", "released", "worker-adopted"]
+
+
+def test_many_who_ask_for_a_stack_get_one_each(server):
+    client = server()
+    thread = client.start_thread()
+    told = Operators(*[lambda: client.operate("stack", thread=thread)] * 5).done()
+    assert [one["stack"].count("most recent call first") for one in told] == [1] * 5
+    client.operate("pause", thread=thread)
+    with pytest.raises(rpc.RpcError, match="paused"):
+        client.operate("stack", thread=thread)
+    client.operate("resume", thread=thread)
+    assert client.operate("stack", thread=thread)["stack"].count("most recent call first") == 1
+
+
+def test_a_drain_that_was_taken_back_is_all_that_is_written_down_of_it(server):
+    client = server()
+    client.operate("drain", all=True, cancel=True)
+    assert order(client, "drain", "drained", "drain-cancelled") == ["drain-cancelled"]

@@ -18,7 +18,7 @@ import msgspec
 from supervisor import exit_codes
 from supervisor.commands import amounts, target
 from supervisor.control import ASK_TIMEOUT_S
-from supervisor.draining import drain
+from supervisor.draining import Outcome, drain
 
 if TYPE_CHECKING:
     from supervisor.front import Front
@@ -39,19 +39,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
     supervisor = front.supervisor
     deadline = target.deadline_of(params)  # before anything changes
-    if params.get("all"):
-        threads = list(supervisor.threads.values())
-        supervisor.draining = not params.get("cancel")
-        if not supervisor.draining:
-            for thread in threads:
-                thread.draining = False
-                supervisor.hold(thread, held=False)
-            front.journal.note("drain-cancelled")
-            threads = []
-    else:
+    if not params.get("all"):
         threads = [target.find_thread(front, str(params.get("thread") or ""))]
-    outcome: dict[str, Any] = msgspec.to_builtins(await drain(front, threads, deadline))
-    return outcome
+        outcome = await drain(front, threads, deadline)
+    elif params.get("cancel"):
+        supervisor.draining = False
+        for thread in supervisor.threads.values():
+            thread.draining = False
+            supervisor.hold(thread, held=False)
+        front.journal.note("drain-cancelled")
+        outcome = Outcome()
+    else:
+        supervisor.draining = True
+        outcome = await drain(front, list(supervisor.threads.values()), deadline)
+    told: dict[str, Any] = msgspec.to_builtins(outcome)
+    return told
 
 
 def run(options: argparse.Namespace) -> int:

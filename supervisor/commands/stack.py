@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from protocol.rpc import RpcError
 from supervisor.commands import target
+from supervisor.loaded import Incarnation, LoadedThread
 
 if TYPE_CHECKING:
     from supervisor.front import Front
@@ -32,20 +33,32 @@ async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
     thread = target.find_thread(front, str(params.get("thread", "")))
     incarnation = thread.incarnation
     if incarnation is not None:
-        pid = incarnation.handle.pid
-        path = os.path.join(front.runtime.stacks, str(pid))
-        before = _size(path)
-        incarnation.handle.signal(signal.SIGUSR1)
-        await _written(path, before)
-        text = _read(path, before)
-        if not text:
-            raise RpcError(f"worker {pid} does not react: it is stopped or sleeps in the kernel")
-        return {"thread": thread.id, "pid": pid, "live": True, "stack": text}
+        text = await _dump(
+            thread, incarnation, os.path.join(front.runtime.stacks, str(incarnation.handle.pid))
+        )
+        return {"thread": thread.id, "pid": incarnation.handle.pid, "live": True, "stack": text}
     last = thread.last_stack
     text = _read(os.path.join(front.runtime.stacks, str(last)), 0) if last else ""
     if not text:
         raise RpcError(f"thread {thread.id} has no worker now ({thread.state}), and none that hung")
     return {"thread": thread.id, "pid": last, "live": False, "stack": text}
+
+
+async def _dump(thread: LoadedThread, incarnation: Incarnation, path: str) -> str:
+    """One at a time, or each would have a part of the other's; and it has to run for that."""
+    pid = incarnation.handle.pid
+    async with incarnation.freezing:
+        if incarnation.paused:
+            raise RpcError(f"worker {pid} is paused: it can tell where it is once it goes on")
+        before = _size(path)
+        incarnation.handle.signal(signal.SIGUSR1)
+        await _written(path, before)
+        text = _read(path, before)
+    if text:
+        return text
+    if thread.incarnation is not incarnation:
+        raise RpcError(f"worker {pid} of thread {thread.id} has ended meanwhile")
+    raise RpcError(f"worker {pid} does not react: it is stopped or sleeps in the kernel")
 
 
 async def _written(path: str, before: int) -> None:
