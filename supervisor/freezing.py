@@ -17,6 +17,11 @@ from supervisor.loaded import Incarnation
 
 __all__ = ["go_on", "pause"]
 
+LOOK_S = 0.001
+STILL_S = 1.0
+"""Nobody takes so long unless he sleeps in the kernel, and that nobody can wait for."""
+_STOPPED = "Tt"
+
 
 async def pause(incarnation: Incarnation) -> int | None:
     """How many processes stand still now; None: it is about to end, and needs to be awake for that."""
@@ -45,10 +50,14 @@ async def go_on(incarnation: Incarnation) -> int | None:
 def _freeze(pid: int) -> int:
     """How many processes were stopped. Looks again until nothing new appears: what is stopped may have forked before."""
     seen: set[int] = set()
+    deadline = time.monotonic() + STILL_S
     while fresh := [one for one in _family(pid) if one not in seen]:
         for one in fresh:
             seen.add(one)
             _send(one, signal.SIGSTOP)
+        # Until it stands, each may still do what it is at: fork, say.
+        while time.monotonic() < deadline and any(map(_moves, fresh)):
+            time.sleep(LOOK_S)
     return len(seen)
 
 
@@ -57,6 +66,11 @@ def _thaw(pid: int) -> int:
     for one in reversed(family):
         _send(one, signal.SIGCONT)
     return len(family)
+
+
+def _moves(pid: int) -> bool:
+    process = look(pid)
+    return process is not None and process.alive and process.state not in _STOPPED
 
 
 def _family(pid: int) -> list[int]:
