@@ -271,8 +271,9 @@ def test_probes_and_pages(listen):
     assert refused.value.response.status_code == 403
 
 
-def refusal(url: str, token: str | None) -> str:
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+def refusal(url: str, token: str | None, *others: str) -> str:
+    """`others` are tokens in headers of the same name."""
+    headers = [("Authorization", f"Bearer {one}") for one in (token, *others) if one is not None]
     try:
         with connect(url, additional_headers=headers) as peer:
             say(peer, HELLO)
@@ -298,6 +299,9 @@ def test_a_capability_token(listen, tmp_path):
         assert refusal(url, TOKEN) == ""
         assert refusal(url, None) == "missing websocket bearer token"
         assert refusal(url, "another") == "invalid websocket bearer token"
+        assert refusal(url, "schlüssel") == "invalid authorization header"
+        assert refusal(url, TOKEN, "another") == ""
+        assert refusal(url, "another", TOKEN) == "invalid websocket bearer token"
 
 
 def test_a_signed_bearer_token(listen, tmp_path):

@@ -157,6 +157,7 @@ def _read(path: str) -> bytes:
 def _token(authorization: str | None) -> str:
     if authorization is None:
         raise Refusal("missing websocket bearer token")
-    if not authorization.lower().startswith(_SCHEME) or not authorization[len(_SCHEME) :].strip():
+    given = authorization[len(_SCHEME) :].strip()
+    if not (authorization.isascii() and authorization.lower().startswith(_SCHEME) and given):
         raise Refusal("invalid authorization header")
-    return authorization[len(_SCHEME) :].strip()
+    return given

@@ -78,7 +78,8 @@ def _answer(
         return protocol.reject(HTTPStatus.OK, "")
     if bearer is not None:
         try:
-            bearer.check(request.headers.get("Authorization"))
+            # Of several the first, as for the peer.
+            bearer.check(next(iter(request.headers.get_all("Authorization")), None))
         except Refusal as refusal:
             return protocol.reject(HTTPStatus.UNAUTHORIZED, str(refusal))
     if request.path == METRICS:
