@@ -12,6 +12,7 @@ without a thread).
 - `CONNECTION`: the requests before it on the same connection (the handshake);
 - `THREAD`: earlier requests for the same thread, which is named by the member `threadId`;
 - `ACCOUNT`: earlier requests of this order: a login is done before somebody asks who is logged in;
+- `CONFIG`: earlier requests of this order: what is written last holds, and a read has seen what was written before;
 - `NEW_THREAD`: nothing; the front makes the id;
 - `NONE`: nothing.
 
@@ -76,6 +77,7 @@ class Order(Enum):
     CONNECTION = "connection"
     THREAD = "thread"
     ACCOUNT = "account"
+    CONFIG = "configuration"
     NEW_THREAD = "new thread"
     NONE = "none"
 
@@ -112,7 +114,7 @@ class ServerRequest(msgspec.Struct, frozen=True):
 
 
 _FRONT, _WORKER, _CATALOG, _HOST = Owner.FRONT, Owner.WORKER, Owner.CATALOG, Owner.HOST
-_THREAD, _NONE, _ACCOUNT = Order.THREAD, Order.NONE, Order.ACCOUNT
+_THREAD, _NONE, _ACCOUNT, _CONFIG = Order.THREAD, Order.NONE, Order.ACCOUNT, Order.CONFIG
 
 
 def _on_thread(
@@ -239,20 +241,22 @@ _METHODS = (
         experimental=True,
     ),
     # configuration
-    Method("config/read", configuration.ConfigReadParams, configuration.ConfigReadResponse, _CATALOG, _NONE),
+    Method(
+        "config/read", configuration.ConfigReadParams, configuration.ConfigReadResponse, _CATALOG, _CONFIG
+    ),
     Method(
         "config/value/write",
         configuration.ConfigValueWriteParams,
         configuration.ConfigWriteResponse,
         _CATALOG,
-        _NONE,
+        _CONFIG,
     ),
     Method(
         "config/batchWrite",
         configuration.ConfigBatchWriteParams,
         configuration.ConfigWriteResponse,
         _CATALOG,
-        _NONE,
+        _CONFIG,
     ),
     Method(
         "configRequirements/read", NoParams, configuration.ConfigRequirementsReadResponse, _CATALOG, _NONE

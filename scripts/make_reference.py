@@ -72,6 +72,7 @@ OWNERS = {
 ORDERS = {
     Order.CONNECTION: "after all requests before it on the connection",
     Order.THREAD: "in order with other requests of the thread",
+    Order.CONFIG: "in order with other reads and writes of the configuration",
     Order.NEW_THREAD: "at once; it makes a new thread",
     Order.NONE: "at once",
 }

@@ -101,9 +101,17 @@ class Catalog:
 
     def ask(self, command: Command, connection: Connection) -> None:
         """Pass a client's request on; the answer goes to the client as it is."""
-        job = _Job(command, connection, None)
+        self._add(_Job(command, connection, None))
+
+    async def serve(self, command: Command, connection: Connection) -> None:
+        """As `ask`, and wait until it is answered."""
+        answer: asyncio.Future[bytes] = self._loop.create_future()
+        self._add(_Job(command, connection, answer))
+        await answer
+
+    def _add(self, job: _Job) -> None:
         if self._closed:
-            job.finish(rpc.error_line(bytes(command.id), refusals.shutting_down()))
+            job.finish(rpc.error_line(bytes(job.command.id), refusals.shutting_down()))
             return
         self._jobs.append(job)
         self.assign()
@@ -114,7 +122,7 @@ class Catalog:
         Raises:
             RpcError: the catalog's refusal.
         """
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[bytes] = self._loop.create_future()
         command = Command(
             id=msgspec.Raw(b"0"),
             method=method,
@@ -122,8 +130,7 @@ class Catalog:
             experimental=True,  # whether the client may was looked at before
             context=msgspec.Raw(_encode(context or {})),
         )
-        self._jobs.append(_Job(command, None, answer))
-        self.assign()
+        self._add(_Job(command, None, answer))
         reply = msgspec.json.decode(await answer, type=_Reply)
         if reply.error is not None:
             raise rpc.RpcError(reply.error.message, reply.error.code, reply.error.data)

@@ -96,8 +96,7 @@ class Requests:
         if row.owner is Owner.FRONT:
             self._answer(connection, request, row)
         elif row.owner is Owner.CATALOG:
-            decode_params(request.params, row.params)
-            self._front.catalog.ask(self._command(connection, request, self._front.statuses()), connection)
+            self._to_catalog(connection, request, row)
         elif row.owner is Owner.HOST or (row.without_thread and not names_thread(request)):
             self._front.hosts.ask(self._command(connection, request, self._host_context(row)), connection)
         elif row.order is Order.NEW_THREAD:
@@ -129,6 +128,15 @@ class Requests:
             assert not isinstance(result, Awaitable)
             connection.reply(request.id, result)
             afterwards.say(later)
+
+    def _to_catalog(self, connection: Connection, request: rpc.ClientRequest, row: Method) -> None:
+        decode_params(request.params, row.params)
+        catalog = self._front.catalog
+        command = self._command(connection, request, self._front.statuses())
+        if row.order is Order.NONE:
+            catalog.ask(command, connection)
+        else:
+            self._lanes.run(row.order.value, lambda: catalog.serve(command, connection))
 
     async def _work(
         self,

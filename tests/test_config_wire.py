@@ -235,6 +235,22 @@ def test_mode_and_link_of_the_file_are_kept_and_a_new_one_is_private(server, hom
     assert sorted(path.name for path in home.glob("*config*")) == ["config.toml", "config.toml.lock"]
 
 
+def test_reads_and_writes_keep_their_order(server, home):
+    running = server()
+    names = [f"model-{number}" for number in range(30)]
+    writes = [
+        running.start_request(
+            "config/value/write", {"keyPath": "model", "value": name, "mergeStrategy": "replace"}
+        )
+        for name in names
+    ]
+    read = running.start_request("config/read", {})
+    for write in writes:
+        assert running.result(write)["status"] == "ok"
+    assert running.result(read)["config"]["model"] == names[-1]
+    assert f'model = "{names[-1]}"' in (home / "config.toml").read_text().splitlines()
+
+
 def test_writers_at_once_in_two_servers_lose_nothing(server, home):
     clients = [server(), server()]
     each = 12
