@@ -53,6 +53,8 @@ class Question(msgspec.Struct):
     method: str
     params: bytes
     identities: dict[Connection, int] = msgspec.field(default_factory=dict)
+    former: list[tuple[Connection, int]] = []
+    """Of clients that have left the thread and may answer all the same."""
 
 
 class Pending(msgspec.Struct):
@@ -61,6 +63,8 @@ class Pending(msgspec.Struct):
     key: int
     command: Command
     connection: Connection | None
+    attaches: bool = False
+    """Whether the client hears of the thread from the answer on, if it is no refusal."""
 
 
 class Incarnation:
@@ -162,6 +166,12 @@ class LoadedThread:
         self.unloading = False
         self.gone: asyncio.Future[None] | None = None
         """Done when it is not loaded any more; there is one from the first who wants that."""
+
+    def attach(self, connection: Connection) -> None:
+        """The client hears what is said from now on."""
+        if connection not in self.subscribers:
+            self.subscribers.add(connection)
+            self.attendance += 1
 
     def move(self, target: State) -> None:
         self.state = transition(self.state, target)

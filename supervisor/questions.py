@@ -53,11 +53,16 @@ class Questions:
                 self._ask(thread, key, question, connection)
 
     def _ask(self, thread: LoadedThread, key: int, question: Question, connection: Connection) -> None:
+        def answered(response: rpc.ClientResponse) -> None:
+            # The next worker of the thread counts its questions from the beginning.
+            if thread.asked.get(key) is question:
+                self._answer(thread, key, response)
+
         question.identities[connection] = connection.ask(
-            thread.id, question.method, question.params, lambda response: self.answer(thread, key, response)
+            thread.id, question.method, question.params, answered
         )
 
-    def answer(self, thread: LoadedThread, key: int, response: rpc.ClientResponse) -> None:
+    def _answer(self, thread: LoadedThread, key: int, response: rpc.ClientResponse) -> None:
         """A client's answer; the worker says when the question is resolved."""
         raw = response.result
         payload = (
@@ -72,6 +77,8 @@ class Questions:
         question = thread.asked.pop(key, None)
         if question is None:
             return
+        for connection, identity in question.former:
+            connection.asked.pop(identity, None)
         for connection, identity in question.identities.items():
             answered = connection.asked.pop(identity, None) is None
             if quiet and (answered or len(question.identities) == 1):
@@ -81,7 +88,9 @@ class Questions:
     def left(self, thread: LoadedThread, connection: Connection) -> None:
         """A client does not attend the thread any more."""
         for question in thread.asked.values():
-            question.identities.pop(connection, None)
+            identity = question.identities.pop(connection, None)
+            if identity is not None:
+                question.former.append((connection, identity))
         self._mind(thread)
 
     # --- when nobody is there --------------------------------------------------------------------------------

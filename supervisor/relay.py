@@ -175,7 +175,9 @@ class Relay:
         succeeded = not line.startswith(b'{"error"')
         if pending.connection is not None:
             pending.connection.outbox.push(thread.id, line, self._released(incarnation), size)
-            if succeeded and pending.command.method == "thread/resume":
+            if succeeded and pending.attaches:
+                # Not before: what was said until now is in the answer, and who is refused hears nothing.
+                thread.attach(pending.connection)
                 self.questions.repeat(thread, pending.connection)
         else:
             self._release(incarnation, size)

@@ -183,8 +183,6 @@ class Requests:
     ) -> None:
         thread = self._front.supervisor.threads.get(thread_id)
         if thread is not None:
-            if row.name == "thread/resume":
-                self._front.supervisor.subscribe(thread, connection)
             self._front.supervisor.command(thread, self._command(connection, request), connection)
             return
         try:

@@ -109,7 +109,7 @@ class Supervisor:
         thread = LoadedThread(thread_id, next(self._loads), adopt)
         thread.limits = limits
         self.threads[thread_id] = thread
-        self.subscribe(thread, connection)
+        thread.attach(connection)
         self.command(thread, command, connection)
         self.succession.employ(thread)
 
@@ -125,7 +125,8 @@ class Supervisor:
             self._refuse(Pending(0, command, connection), refusals.draining(), thread.id)
             return
         key = next(self._keys)
-        thread.pending[key] = Pending(key, command, connection)
+        attaches = connection is not None and command.method == "thread/resume"
+        thread.pending[key] = Pending(key, command, connection, attaches)
         incarnation = thread.incarnation
         if incarnation is not None:
             self._hub.send(incarnation.handle.token, Frame.COMMAND, key, _encode(command))
@@ -142,16 +143,13 @@ class Supervisor:
             if thread.incarnation is not None:
                 self._hub.send(thread.incarnation.handle.token, Frame.RELOAD, 0, bytes(layers))
 
-    def subscribe(self, thread: LoadedThread, connection: Connection) -> None:
-        if connection in thread.subscribers:
-            return
-        thread.subscribers.add(connection)
-        thread.attendance += 1
-
     def unsubscribe(self, thread: LoadedThread, connection: Connection) -> bool:
-        """The client hears no more of a thread; whether it did until now."""
+        """The client hears no more of a thread; whether it did until now, or was about to."""
+        coming = [one for one in thread.pending.values() if one.connection is connection and one.attaches]
+        for pending in coming:
+            pending.attaches = False
         if connection not in thread.subscribers:
-            return False
+            return bool(coming)
         thread.subscribers.discard(connection)
         self.questions.left(thread, connection)
         return True

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from protocol_client import ProtocolClient
+from protocol_client import ProtocolClient, RpcError
 from running_server import LOOK_S, Marked, RunningServer
 from test_client_tools import CALL, FOUND, TOOLS
 
@@ -94,6 +94,63 @@ def test_a_question_is_repeated_to_who_attaches_and_the_first_answer_counts(atta
     clients.first.respond(asked.message["id"], {"decision": "cancel"})  # too late
     assert clients.first.end_of(turn)["status"] == "completed"
     assert (workspace / "ran.txt").read_text() == "ran\n"
+
+
+def test_who_attaches_hears_nothing_of_the_thread_before_the_answer(attached):
+    clients = attached()
+    first, second = clients.first, clients.another()
+    thread = first.start_thread()
+    first.turn(thread, "!say a thread can be resumed when it has had a turn")
+    since = first.mark()
+    turn = first.begin_turn(thread, "!stream 20000 0.0005")
+    first.first_delta(thread, since=since)
+    for _ in range(20):
+        since = second.mark()
+        resume(second, thread)
+        lines = second.received(since=since)
+        assert lines[0].method is None, lines[0].raw
+        assert second.request("thread/unsubscribe", {"threadId": thread}) == {"status": "unsubscribed"}
+    first.request("turn/interrupt", {"threadId": thread, "turnId": turn})
+    first.end_of(turn)
+
+
+def test_who_is_refused_or_leaves_before_the_answer_is_not_attached(attached):
+    clients = attached()
+    first, second = clients.first, clients.another()
+    thread = first.start_thread()
+    first.turn(thread, "!say a thread can be resumed when it has had a turn")
+    with pytest.raises(RpcError):
+        second.request("thread/resume", {"threadId": thread, "cwd": 5})
+    assert second.request("thread/unsubscribe", {"threadId": thread}) == {"status": "notSubscribed"}
+    resumed = second.start_request("thread/resume", {"threadId": thread, "excludeTurns": True})
+    assert second.request("thread/unsubscribe", {"threadId": thread}) == {"status": "unsubscribed"}
+    assert second.result(resumed)["thread"]["id"] == thread
+    since = second.mark()
+    first.turn(thread, "!say nobody else hears this")
+    assert second.request("thread/unsubscribe", {"threadId": thread}) == {"status": "notSubscribed"}
+    assert [line.method for line in second.received(since=since) if line.method] == []
+
+
+def test_an_answer_counts_for_its_own_question_only(attached, workspace):
+    """A thread's next worker counts its questions from the beginning."""
+    clients = attached()
+    first, second = clients.first, clients.another()
+    thread = first.start_thread(**ASK)
+    first.turn(thread, "!say a thread can be resumed when it has had a turn")
+    resume(second, thread)
+    turn = first.begin_turn(thread, ESCALATE)
+    old = second.wait_for(APPROVAL)
+    assert second.request("thread/unsubscribe", {"threadId": thread}) == {"status": "unsubscribed"}
+    first.kill_worker(thread)
+    first.end_of(turn)
+    since = first.mark()
+    turn = first.begin_turn(thread, ESCALATE)
+    new = first.wait_for(APPROVAL, since=since)
+    second.respond(old.message["id"], {"decision": "accept"})
+    second.request("thread/loaded/list", {})  # the answer before it has been dealt with
+    first.respond(new.message["id"], {"decision": "decline"})
+    first.end_of(turn)
+    assert not (workspace / "ran.txt").exists()
 
 
 def test_a_turn_goes_on_without_its_client_and_waits_for_the_next(attached, workspace):
