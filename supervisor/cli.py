@@ -67,12 +67,13 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
 
 
 def options_of(command: str) -> tuple[list[str], bool]:
-    """The flags of a command, and whether it takes a thread; for shell completion."""
+    """The flags and fixed words of a command, and whether it takes a thread; for shell completion."""
     parser = argparse.ArgumentParser(add_help=False)
     _module(command).arguments(parser)
     actions = parser._actions  # noqa: SLF001  (argparse has no other way to list them)
     flags = [flag for action in actions for flag in action.option_strings]
-    return flags, any(action.dest == "thread" and not action.option_strings for action in actions)
+    words = [word for action in actions if not action.option_strings for word in action.choices or ()]
+    return flags + words, any(action.dest == "thread" for action in actions)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -104,6 +104,19 @@ def test_logs_and_events_tell_what_happened_to_a_thread(server, bulkhead):
     assert other in bulkhead("events")[1]
 
 
+def test_what_happened_to_a_thread_is_told_when_it_is_not_loaded_any_more(server, bulkhead):
+    client = server()
+    thread = client.start_thread()
+    client.turn(thread, "!say stored")
+    client.operate("drain", thread=thread)
+    for whole in (thread, thread.upper()):
+        assert "ended: stopped" in bulkhead("logs", whole)[1]
+        assert "worker-ended" in bulkhead("events", "--thread", whole)[1]
+    for other in (thread[:-1], "../server", "none"):
+        assert bulkhead("logs", other)[0] == exit_codes.NOT_FOUND
+    assert bulkhead("inspect", thread)[0] == exit_codes.NOT_FOUND
+
+
 def test_logs_are_followed_until_the_server_ends(server, marked):
     client = server()
     thread = client.start_thread()
@@ -360,7 +373,7 @@ def test_a_turn_that_ends_with_its_worker_is_among_the_turns(server):
 def test_completion_names_every_command(bulkhead, shell):
     code, out, _ = bulkhead("completion", shell)
     assert code == exit_codes.OK
-    for command in ("ps", "quarantine", "model-server"):
+    for command in ("ps", "quarantine", "release", "model-server"):
         assert command in out
     if shell == "bash":
         line = "COMP_WORDS=(bulkhead dr) COMP_CWORD=1; _bulkhead; echo ${COMPREPLY[@]}"

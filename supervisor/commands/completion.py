@@ -57,6 +57,7 @@ def _fish(found: dict[str, tuple[list[str], bool]], summaries: dict[str, str]) -
         lines.append(f"complete -c bulkhead -n __fish_use_subcommand -f -a {command} -d '{summary}'")
         seen = f"-n '__fish_seen_subcommand_from {command}'"
         lines += [f"complete -c bulkhead {seen} -l {flag[2:]}" for flag in flags if flag.startswith("--")]
+        lines += [f"complete -c bulkhead {seen} -f -a {word}" for word in flags if not word.startswith("-")]
         if thread:
             lines.append(f'complete -c bulkhead {seen} -f -a "({_THREADS[2:-1]})"')
     return "\n".join(lines) + "\n"

@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
     part = params.get("thread")
-    thread = target.find_thread(front, str(part)).id if part else None
+    thread = target.known_id(front, str(part)) if part else None
     return {"path": front.runtime.journal, "thread": thread}
 
 

@@ -30,8 +30,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def serve(front: Front, params: dict[str, Any]) -> dict[str, Any]:
-    thread = target.find_thread(front, str(params.get("thread", "")))
-    return {"thread": thread.id, "path": front.supervisor.logs.path(thread.id)}
+    thread = target.known_id(front, str(params.get("thread", "")))
+    return {"thread": thread, "path": front.supervisor.logs.path(thread)}
 
 
 def run(options: argparse.Namespace) -> int:

@@ -8,12 +8,14 @@ Of several servers that may have the thread each is asked first, so that a name 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from protocol.rpc import RpcError
 from supervisor import exit_codes
+from supervisor.addressing import as_canonical
 from supervisor.control import ASK_TIMEOUT_S, ask
 from supervisor.loaded import LoadedThread
 from supervisor.runtime import ServerRecord, UnsafeRuntimeDirectory, lives, running_servers
@@ -21,7 +23,16 @@ from supervisor.runtime import ServerRecord, UnsafeRuntimeDirectory, lives, runn
 if TYPE_CHECKING:
     from supervisor.front import Front
 
-__all__ = ["arguments", "ask_about", "ask_all", "ask_server", "deadline_of", "find_thread", "servers"]
+__all__ = [
+    "arguments",
+    "ask_about",
+    "ask_all",
+    "ask_server",
+    "deadline_of",
+    "find_thread",
+    "known_id",
+    "servers",
+]
 
 MIN_PART = 4
 
@@ -61,8 +72,9 @@ def find_thread(front: Front, part: str) -> LoadedThread:
     if not part:
         raise RpcError("name a thread", data={"kind": "notFound"})
     threads = front.supervisor.threads
-    if part in threads:
-        return threads[part]
+    whole = threads.get(as_canonical(part))
+    if whole is not None:
+        return whole
     fits = [t for t in threads.values() if t.facts.name == part]
     fits = fits or [t for t in threads.values() if t.id.startswith(part)]
     if not fits and len(part) >= MIN_PART:
@@ -73,6 +85,21 @@ def find_thread(front: Front, part: str) -> LoadedThread:
         names = ", ".join(sorted(t.id for t in fits)[:5])
         raise RpcError(f"{part} may be any of {len(fits)} threads: {names}", data={"kind": "ambiguous"})
     return fits[0]
+
+
+def known_id(front: Front, part: str) -> str:
+    """The id of a thread that is loaded, or was: then by its whole id, and as long as the server has its log.
+
+    Raises:
+        RpcError: as `find_thread`.
+    """
+    try:
+        return find_thread(front, part).id
+    except RpcError:
+        whole = as_canonical(part)
+        if whole not in {name.removesuffix(".log") for name in os.listdir(front.runtime.logs)}:
+            raise
+    return whole
 
 
 def deadline_of(params: Mapping[str, Any]) -> float | None:
