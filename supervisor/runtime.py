@@ -35,6 +35,7 @@ __all__ = [
     "RuntimeDirectory",
     "ServerRecord",
     "UnsafeRuntimeDirectory",
+    "check_folder",
     "lives",
     "reap",
     "running_servers",
@@ -43,6 +44,7 @@ __all__ = [
 
 IPC_PATH_BYTES = 107
 """What a Unix socket's path may have."""
+HUB_SOCKET = "hub.ipc"
 LOCK = "lock"
 UNFINISHED = "."
 """Begins the name of a directory whose server does not hold its lock yet; nobody else may try that lock."""
@@ -102,6 +104,26 @@ def _checked(path: str) -> os.stat_result:
     raise UnsafeRuntimeDirectory(f"{path} {what}; set BULKHEAD_RUNTIME_DIR to a folder of your own")
 
 
+def _check_length(directory: str) -> None:
+    if len(os.path.join(directory, HUB_SOCKET).encode()) > IPC_PATH_BYTES:
+        raise UnsafeRuntimeDirectory(
+            f"{directory} is too long for a socket; set BULKHEAD_RUNTIME_DIR to a shorter one"
+        )
+
+
+def check_folder() -> str:
+    """The folder of all servers, as far as it can be judged before one starts; nothing is made.
+
+    Raises:
+        UnsafeRuntimeDirectory, OSError: no server could use it.
+    """
+    base = runtime_folder()
+    with suppress(FileNotFoundError):
+        _checked(base)
+    _check_length(os.path.join(base, f"{os.getpid()}-{secrets.token_hex(3)}"))
+    return base
+
+
 def _directories() -> list[os.DirEntry[str]]:
     """Those of servers, made or in the making, living or not."""
     with os.scandir(runtime_folder()) as entries:
@@ -127,10 +149,7 @@ class RuntimeDirectory:
         """What was found of earlier servers."""
         self.name = f"{os.getpid()}-{secrets.token_hex(3)}"
         self.path = os.path.join(base, self.name)
-        if len(self.hub_socket.encode()) > IPC_PATH_BYTES:
-            raise UnsafeRuntimeDirectory(
-                f"{self.path} is too long for a socket; set BULKHEAD_RUNTIME_DIR to a shorter one"
-            )
+        _check_length(self.path)
         # Under another name until the lock is held: a server that starts now would take it for one without a server.
         making = os.path.join(base, f"{UNFINISHED}{self.name}")
         os.mkdir(making, mode=0o700)
@@ -146,7 +165,7 @@ class RuntimeDirectory:
 
     @property
     def hub_socket(self) -> str:
-        return os.path.join(self.path, "hub.ipc")
+        return os.path.join(self.path, HUB_SOCKET)
 
     @property
     def control_socket(self) -> str:

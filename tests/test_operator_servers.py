@@ -46,6 +46,25 @@ def test_a_runtime_directory_that_is_no_folder_of_ours_is_told(bulkhead, marked,
             assert f"{path} {why}" in error
 
 
+def test_doctor_says_what_no_server_could_use(bulkhead, marked, tmp_path):
+    (tmp_path / "file").touch()
+    cases = (
+        ("BULKHEAD_RUNTIME_DIR", str(tmp_path / "file"), "is no folder", "set BULKHEAD_RUNTIME_DIR to a folder"),
+        ("BULKHEAD_RUNTIME_DIR", f"{tmp_path}/{'x' * 100}", "too long", "set BULKHEAD_RUNTIME_DIR to a shorter one"),
+        ("BULKHEAD_HOME", str(tmp_path / "none"), "does not exist", "make the folder"),
+    )  # fmt: skip
+    before = dict(marked.env)
+    for variable, value, why, remedy in cases:
+        marked.env[variable] = value
+        code, out, _ = bulkhead("doctor")
+        assert code == exit_codes.FAILED
+        [failure] = [line for line in out.splitlines() if line.startswith("FAIL")]
+        assert why in failure
+        assert f"fix: {remedy}" in out
+        marked.env.update(before)
+    assert list(tmp_path.glob("x*")) == []
+
+
 def test_a_server_that_is_not_there_is_told_from_none_at_all(server, bulkhead):
     client = server()
     thread = client.start_thread()

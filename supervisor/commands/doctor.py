@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import msgspec
 
 from config.document import load_document
-from config.errors import ConfigError
+from config.errors import ConfigError, HomeError
 from config.home import find_home, home_path
 from config.settings import settings_of
 from protocol.policy import ReadOnly, SandboxPolicy, WorkspaceWrite
@@ -28,7 +28,7 @@ from sandbox_backends.registry import Registry, default_registry
 from sandbox_backends.rules import load_rules
 from sandbox_backends.terminal import SETSID, job_control
 from supervisor import exit_codes
-from supervisor.runtime import runtime_folder
+from supervisor.runtime import UnsafeRuntimeDirectory, check_folder, runtime_folder
 from supervisor.version import VERSION
 
 POLICIES: tuple[tuple[str, SandboxPolicy], ...] = (
@@ -69,6 +69,7 @@ def _checks(registry: Registry) -> Iterator[Check]:
     yield from _policies(registry)
     yield _terminal()
     yield from _limits()
+    yield _runtime()
     yield from _home()
 
 
@@ -132,12 +133,23 @@ def _limits() -> Iterator[Check]:
     yield Check(name="cgroup", ok=folder is not None, detail=folder or why, remedy=remedy)
 
 
+def _runtime() -> Check:
+    try:
+        return Check(name="runtime", ok=True, needed=True, detail=check_folder())
+    except (OSError, UnsafeRuntimeDirectory) as error:
+        what, _, remedy = str(error).partition("; ")
+        return Check(name="runtime", ok=False, needed=True, detail=what, remedy=remedy)
+
+
 def _home() -> Iterator[Check]:
     try:
         home = find_home(os.environ)
         settings_of(load_document(home))
     except ConfigError as error:
-        yield Check(name="configuration", ok=False, needed=True, detail=str(error), remedy="correct the file")
+        remedy = "correct the file"
+        if isinstance(error, HomeError):
+            remedy = "make the folder, or set BULKHEAD_HOME to one that is there"
+        yield Check(name="configuration", ok=False, needed=True, detail=str(error), remedy=remedy)
         return
     yield Check(name="configuration", ok=True, needed=True, detail=home)
     rules, problems = load_rules(home)
