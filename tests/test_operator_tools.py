@@ -444,3 +444,24 @@ def test_reap_ends_what_a_killed_server_left_and_nobody_else(server, bulkhead, m
         innocent.wait()
     assert not Path(client.marked.runtime, told["server"]).exists()
     assert bulkhead("reap")[1] == "nothing was left behind\n"
+
+
+def test_a_thread_that_gets_no_process_says_why_and_when_it_is_tried_again(
+    server, bulkhead, marked, tmp_path
+):
+    path = marked.env["PYTHONPATH"]
+    upgrade = tmp_path / "upgrade"
+    upgrade.mkdir()
+    marked.env["PYTHONPATH"] = f"{upgrade}{os.pathsep}{path}"
+    client = server("-c", "bulkhead.parked_workers=0", "-c", "bulkhead.restart_backoff_cap_ms=600000")
+    marked.env["PYTHONPATH"] = path
+    thread = client.start_thread()
+    client.turn(thread, "!say stored")
+    (upgrade / "sitecustomize.py").write_text("raise SystemExit('a library is missing')")
+    doomed = [client.zygote, client.worker(thread)]
+    await_ends(doomed, ended=lambda: [os.kill(pid, signal.SIGKILL) for pid in doomed])
+    row = client.await_row(thread, lambda row: row["state"] == "dead" and row["why"])
+    assert re.match(r"next start in \d+\.\d s, last: the zygote failed to start", row["why"])
+    (upgrade / "sitecustomize.py").unlink()
+    assert bulkhead("restart", thread)[0] == exit_codes.OK
+    assert client.turn(thread, "!say back")[-1]["params"]["turn"]["status"] == "completed"
