@@ -12,8 +12,8 @@ import datetime as dt
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -61,6 +61,8 @@ class Keeper:
         self._cached: AuthRecord | None = None
         self._is_cached = False
         self._unsaved: AuthRecord | None = None
+        self._turn = asyncio.Lock()
+        """Whoever changes the login waits for whoever was before: after a logout there is none, whatever ran then."""
         self._running: asyncio.Task[AuthRecord] | None = None
         self._refused: dict[str, str] = {}
         """Refresh tokens (their fingerprints) that the issuer will never take, and what it said."""
@@ -215,9 +217,9 @@ class Keeper:
             record.tokens.account if record.tokens else None
         )
         renewed = external_record(access_token, account, plan)
-        if self._external is not None:
+        if self._external is record:
             self._external = renewed
-        return renewed
+        return self._external or renewed  # the client may have logged in anew meanwhile
 
     # --- logins and logouts -----------------------------------------------------------------------------------
 
@@ -257,8 +259,15 @@ class Keeper:
         await asyncio.to_thread(self._storage.save, record)
         self._cached, self._is_cached, self._unsaved = record, True, None
 
-    def _lock(self) -> AbstractAsyncContextManager[None]:
-        return nullcontext() if isinstance(self._storage, EphemeralStorage) else home_lock(self._home)
+    @asynccontextmanager
+    async def _lock(self) -> AsyncIterator[None]:
+        """:raises StorageError: another process does not give it up."""
+        async with self._turn:
+            if isinstance(self._storage, EphemeralStorage):
+                yield
+            else:
+                async with home_lock(self._home):
+                    yield
 
 
 def fingerprint(secret: str) -> str:

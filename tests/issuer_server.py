@@ -60,7 +60,7 @@ class Issuer:
         self.accepted: set[str] | None = None
         """Access tokens that the backend takes; None: all."""
         self.asked = threading.Event()
-        """Somebody wants tokens for a code; they are given as long as `held` is set."""
+        """Somebody wants tokens; they are given as long as `held` is set."""
         self.held = threading.Event()
         self.held.set()
         self._numbers = itertools.count(1)
@@ -140,6 +140,8 @@ class Issuer:
                     state = self.refresh_tokens.get(body["refresh_token"], "unknown")
                     if state == "good":
                         self.refresh_tokens[body["refresh_token"]] = "used"
+                self.asked.set()
+                self.held.wait(20)
                 if state == "good":
                     time.sleep(self.delay_s)
                     return 200, self.tokens()

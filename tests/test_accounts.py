@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import html
 import json
 import socket
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from issuer_server import ACCOUNT, EMAIL, USER, jwt, store, visit
-from protocol_client import RpcError
+from protocol_client import LATER, RpcError
 from running_server import RunningServer
 
 from auth.plans import PLAN_TYPES
@@ -203,6 +205,23 @@ def test_a_login_cancelled_while_its_tokens_are_on_their_way_is_not_stored(runni
     issuer.held.set()
     assert running.request("account/read", READ)["account"] is None
     assert not (shared_home / "auth.json").exists()
+
+
+def test_a_logout_comes_after_the_login_that_waits_for_its_place(running, shared_home, issuer):
+    """Another process has the lock of the home, as while it refreshes. Ten times, as it is chance who looks first."""
+    for _ in range(10):
+        since = running.mark()
+        with (shared_home / "auth.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _, url = begin_browser(running)
+            visit(issuer.consent(url))
+            logout = running.start_request("account/logout")
+            running.request("thread/loaded/list", {})
+        running.result(logout)
+        assert completed(running, since)["success"] is True
+        assert running.request("account/read", READ)["account"] is None
+        told = running.received("account/updated", since=since)
+        assert [line.params["authMode"] for line in told] == ["chatgpt", None]
 
 
 def test_a_port_that_somebody_else_has(running, configured):
@@ -510,6 +529,27 @@ def test_requests_at_once_share_one_refresh(running, shared_home, issuer):
     assert issuer.counts["/oauth/token"] == 1
 
 
+def test_a_logout_comes_after_the_refresh_under_way(server, account_home, issuer):
+    """Nobody has a lock where nothing is on disk."""
+    running = server("-c", "cli_auth_credentials_store=ephemeral")
+    issuer.lifetime_s = -1
+    _, url = begin_browser(running)
+    visit(issuer.consent(url))
+    completed(running)
+    issuer.asked.clear()
+    issuer.held.clear()
+    read = running.start_request("account/rateLimits/read")
+    assert issuer.asked.wait(20), "nothing was refreshed"
+    logout = running.start_request("account/logout")
+    running.request("thread/loaded/list", {})
+    issuer.held.set()
+    running.result(logout)
+    with contextlib.suppress(RpcError):  # either is right: it was asked before the logout
+        running.result(read)
+    assert running.request("account/read", READ)["account"] is None
+    assert "good" not in issuer.refresh_tokens.values()
+
+
 def test_servers_of_one_home_never_use_a_refresh_token_twice(shared, running, shared_home, issuer):
     """A hundred times, as a second server of the home is only started once."""
     rounds = 100
@@ -575,6 +615,25 @@ def test_tokens_that_the_client_supplies(running, shared_home, issuer):
     running.request("account/logout")
     assert running.request("account/read", READ)["account"] is None
     assert issuer.counts["/oauth/token"] == 0
+
+
+def test_tokens_that_come_too_late_are_not_taken_for_those_of_the_next_login(server, account_home, issuer):
+    running = server(handler=lambda *_: LATER)
+
+    def supply(mark):
+        tokens = {"accessToken": jwt("pro", mark=mark), "chatgptAccountId": ACCOUNT, "chatgptPlanType": "pro"}
+        return tokens, running.request("account/login/start", {"type": "chatgptAuthTokens", **tokens})
+
+    first, _ = supply("first")
+    issuer.accepted = set()
+    read = running.start_request("account/rateLimits/read")
+    question = running.wait_for("account/chatgptAuthTokens/refresh")
+    second, _ = supply("second")
+    running.respond(question.message["id"], {**first, "accessToken": jwt("pro", mark="late")})
+    with pytest.raises(RpcError):
+        running.result(read)
+    status = running.request("getAuthStatus", {"includeToken": True})
+    assert status["authToken"] == second["accessToken"]
 
 
 @pytest.mark.parametrize("text", ["{bad", "[]", '{"auth_mode": "bogus"}', '{"tokens": 5}', ""])
