@@ -81,9 +81,15 @@ class Nursery:
             self._parked.append(handle)
 
     def renew(self) -> None:
-        """Those that wait end; others take their place."""
-        for handle in self._parked:
+        """The zygote is another one: its predecessor's that wait, or are about to, end, and others take their place."""
+        old = {handle for handle in (*self._parked, *self._expected) if handle.parent.gone}
+        # Before their ends are noticed: no thread is to get one of them.
+        self._parked = deque(handle for handle in self._parked if handle not in old)
+        self._expected -= old
+        for handle in old:
+            self._hub.detach(handle.token)
             handle.signal(signal.SIGKILL)
+        self._refill()
 
     def _missing(self) -> int:
         return self._size + len(self._waiting) - len(self._parked) - len(self._expected) - self._asked

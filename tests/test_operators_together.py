@@ -173,3 +173,13 @@ def test_a_drain_that_was_taken_back_is_all_that_is_written_down_of_it(server):
     client = server()
     client.operate("drain", all=True, cancel=True)
     assert order(client, "drain", "drained", "drain-cancelled") == ["drain-cancelled"]
+
+
+def test_a_replacement_hands_out_no_worker_that_it_ends(server):
+    client = server("-c", "bulkhead.restart_limit=0", "-c", "bulkhead.parked_workers=16")
+    thread = client.start_thread()
+    for _ in range(4):
+        # Asleep already after the first, so that the next two only end workers that wait for a thread.
+        Operators(*[lambda: client.operate("replace")] * 3).done()
+        assert client.turn(thread, "!say on")[-1]["params"]["turn"]["status"] == "completed"
+    assert {event["reason"] for event in events(client, "worker-ended")} == {"hibernated"}
