@@ -155,6 +155,53 @@ def test_it_joins_a_running_turn_and_the_model_hears_of_it(server, model):
     assert any("echo during" in text for text in texts(model))
 
 
+def test_what_the_user_says_while_only_his_own_command_runs_is_answered_after_it(server, workspace, model):
+    client = server()
+    thread = client.start_thread()
+    since = client.mark()
+    # Both wait for a file, and end without one only where nobody makes it.
+    waiting = "for _ in $(seq 600); do test -e {} && break; sleep 0.05; done"
+    turn = client.begin_turn(thread, f"!run {waiting.format('model')}\n!then\n!say done")
+    client.wait_for("turn/started", since=since)
+    client.request("thread/shellCommand", {"threadId": thread, "command": waiting.format("own")})
+    (workspace / "model").touch()
+    spoke = client.wait_for(
+        lambda m: m.get("method") == "item/completed" and m["params"]["item"].get("text") == "done",
+        since=since,
+    )
+    client.wait_for("account/rateLimits/updated", since=spoke.index)
+    say = [{"type": "text", "text": "!say heard"}]
+    client.request("turn/steer", {"threadId": thread, "expectedTurnId": turn, "input": say})
+    (workspace / "own").touch()
+    told = told_of(client, since, turn)
+    assert [item["text"] for item in items(told, "agentMessage")] == ["done", "heard"]
+    assert "!say heard" in texts(model)
+
+
+def test_an_interrupt_while_a_failed_turn_ends_its_commands_is_answered_by_its_end(server):
+    client = server()
+    thread = client.start_thread()
+    since = client.mark()
+    turn = client.begin_turn(thread, "!stream 10 0.05\n!fail invalid_prompt no")
+    client.first_delta(thread)
+    stubborn = "trap 'echo asked to end' TERM; while :; do sleep 0.05; done"
+    client.request("thread/shellCommand", {"threadId": thread, "command": stubborn})
+    client.wait_for(
+        lambda m: (
+            m.get("method") == "item/commandExecution/outputDelta" and "asked to end" in m["params"]["delta"]
+        ),
+        since=since,
+        what="the end of the command being asked for",
+    )
+    say = [{"type": "text", "text": "!say lost"}]
+    late = refusal(client, "turn/steer", threadId=thread, expectedTurnId=turn, input=say)
+    assert late.message == "no active turn to steer"
+    assert client.request("turn/interrupt", {"threadId": thread, "turnId": turn}) == {}
+    [end] = client.ends_of(turn)
+    assert (end["status"], end["error"]["message"]) == ("failed", "no")
+    assert client.turn(thread, "!say on")[-1]["params"]["turn"]["status"] == "completed"
+
+
 def test_an_empty_command_is_refused(server):
     client = server()
     refused = refusal(client, "thread/shellCommand", threadId=client.start_thread(), command=" ")

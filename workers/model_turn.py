@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from protocol.items import AgentMessageItem, HookPromptItem, UserMessageItem
@@ -71,9 +72,25 @@ class ModelTurn(TurnRun):
         await self._dialogue.stop()
 
     async def work(self) -> None:
+        await self._converse(self.take_first_input)
+        await self._finish_commands()
+
+    async def _finish_commands(self) -> None:
+        """Wait for the user's own commands; he may say something meanwhile, which the model is asked about then."""
+        await self.shell.finish()
+        while self._steered:
+            await self._converse(self._take_steered)
+            await self.shell.finish()
+
+    async def _converse(self, take_input: Callable[[], Awaitable[bool]]) -> None:
+        await self._go_on(take_input)
+        # What is left was said before a hook ended the conversation.
+        self._steered.clear()
+
+    async def _go_on(self, take_input: Callable[[], Awaitable[bool]]) -> None:
         await self._make_room()
         self.session.briefing.give()
-        if not await self.hooks.begin_session() or not await self.take_first_input():
+        if not await self.hooks.begin_session() or not await take_input():
             return
         if self.toolbox.servers:
             await self.toolbox.servers.settle(self.session.settings.mcp_grace_s)
@@ -183,6 +200,4 @@ class ShellTurn(ModelTurn):
     async def work(self) -> None:
         self.session.briefing.give()
         self.shell.start(self._command, self._timeout_ms)
-        await self.shell.finish()
-        if self._steered:
-            await super().work()
+        await self._finish_commands()

@@ -44,7 +44,7 @@ class TurnRun(ABC):
         self.toolbox = toolbox
         self.approvals = approvals
         self._begun = False
-        self._interrupting = False
+        self._interrupting = self._failing = False
         self._reason = "interrupted"
         self._on_interrupted: list[Callable[[], None]] = []
         self.turn = Turn(id=self.id, root_turn_id=self.origin.root or self.id, status="inProgress")
@@ -64,8 +64,8 @@ class TurnRun(ABC):
 
     @property
     def ending(self) -> bool:
-        """Whether it takes no more input: it is being interrupted, or over."""
-        return self._interrupting or self.over
+        """Whether it takes no more input: it is being interrupted, has failed, or is over."""
+        return self._interrupting or self._failing or self.over
 
     @property
     def over(self) -> bool:
@@ -78,7 +78,7 @@ class TurnRun(ABC):
     def interrupt(self, reply: Callable[[], None]) -> None:
         """End the turn; `reply` is called when it is over, before clients are told."""
         self._on_interrupted.append(reply)
-        if not self._interrupting and self.task is not None:
+        if not self.ending and self.task is not None:
             self._interrupting = True
             if self._begun:  # a task that is cancelled before its first step says nothing, not even its end
                 self.task.cancel()
@@ -105,11 +105,14 @@ class TurnRun(ABC):
             session.pursuit.turn_completed(by_itself=self.trigger is not None, worked=self.worked)
             self.end.completed()
         except ModelError as error:
+            # From here on an interrupt waits for this end: cancelled here, the turn would have none.
+            self._failing = True
             await self.shell.stop()
             await self.failing()
             session.pursuit.turn_failed(error)
             self.end.failed(error)
             self.approvals.withdraw()
+            self._answer_interrupts()
         except (asyncio.CancelledError, TurnCancelled) as error:
             self._interrupting = True
             by_hook = isinstance(error, StoppedByHook)

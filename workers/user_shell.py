@@ -44,6 +44,7 @@ class UserShell:
         self._scope = scope
         self._running: dict[asyncio.Task[None], Terminal] = {}
         self._results: list[str] = []
+        self._stopping = False
 
     def start(self, command: str, timeout_ms: int | None) -> None:
         """The item is completed when the command ends."""
@@ -79,6 +80,8 @@ class UserShell:
                 ids=Ids(thread=session.id, turn=self._scope.turn_id, item=terminal.item.id),
             )
             terminal.command = await run_with_plan(prepared, terminal.output)
+            if self._stopping:
+                await terminal.command.end()
         except SandboxError as error:
             item = terminal.item
             item.status, item.exit_code, item.aggregated_output = "failed", -1, str(error)
@@ -109,7 +112,8 @@ class UserShell:
         self.remember_results()
 
     async def stop(self) -> None:
-        """End them: the turn is over."""
+        """End them, those too that are about to start: the turn is over."""
+        self._stopping = True
         for terminal in list(self._running.values()):
             if terminal.command is not None:
                 await terminal.command.end()
