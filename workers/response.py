@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, TypeVar
 
 from protocol.items import AgentMessageItem, PlanItem, ReasoningItem, WebSearchItem
 from protocol.notifications import ItemDelta, ReasoningTextDelta, SummaryPartAdded, SummaryTextDelta
@@ -16,6 +16,8 @@ from workers.toolbox import Toolbox
 from workers.tools.tool import Call, Refusal, TurnCancelled, TurnScope
 
 __all__ = ["Response"]
+
+Spoken = TypeVar("Spoken", AgentMessageItem, ReasoningItem)
 
 ABORTED = "aborted by user"
 """A call without an output would make the next request invalid."""
@@ -128,6 +130,14 @@ class Response:
             self._open[item.id] = item
             self._session.item_started(self._scope.turn_id, item)
 
+    def _ended(self, item: Spoken) -> Spoken:
+        """The item that began under this id; this one, begun now, if there is none of its kind."""
+        begun = self._open.pop(item.id, None)
+        if isinstance(begun, type(item)):
+            return begun
+        self._session.item_started(self._scope.turn_id, item)
+        return item
+
     def _done(self, item: dict[str, Any]) -> None:
         session, turn_id = self._session, self._scope.turn_id
         kind = item.get("type")
@@ -137,16 +147,12 @@ class Response:
             if self._plan is not None:
                 text = self._without_plan(text)
             if text or self._plan is None:
-                self._start(AgentMessageItem(id=identity, text="", phase=_phase(item.get("phase"))))
-                message = self._open.pop(identity)
-                assert isinstance(message, AgentMessageItem)
+                message = self._ended(AgentMessageItem(id=identity, text="", phase=_phase(item.get("phase"))))
                 message.text, message.phase = text, _phase(item.get("phase"))
                 session.item_completed(turn_id, message)
             session.remember(item)
         elif kind == "reasoning":
-            self._start(ReasoningItem(id=identity))
-            reasoning = self._open.pop(identity)
-            assert isinstance(reasoning, ReasoningItem)
+            reasoning = self._ended(ReasoningItem(id=identity))
             reasoning.summary = [part.get("text", "") for part in item.get("summary") or ()]
             reasoning.content = [part.get("text", "") for part in item.get("content") or ()]
             session.item_completed(turn_id, reasoning)

@@ -22,6 +22,7 @@ from workers.models.events import (
     TextDelta,
     TokenUsage,
 )
+from workers.models.output_item import NAMED, nameless, readable
 from workers.models.refusal import failed_response, incomplete_response
 from workers.models.request import ModelRequest
 
@@ -148,7 +149,8 @@ class ResponsesDecoder:
             return ()
         match event.type:
             case "response.output_text.delta":
-                return self._grown(TextDelta(event.item_id or self._message_id, event.delta))
+                self._message_id = event.item_id or self._message_id or nameless("message")
+                return self._grown(TextDelta(self._message_id, event.delta))
             case "response.reasoning_summary_text.delta":
                 return (SummaryDelta(event.item_id or "", event.summary_index, event.delta),)
             case "response.reasoning_text.delta":
@@ -158,7 +160,7 @@ class ResponsesDecoder:
             case "response.output_item.added":
                 return self._added(event.item or {})
             case "response.output_item.done":
-                return () if event.item is None else (ItemDone(event.item),)
+                return self._done(event.item or {})
             case "response.created":
                 return () if event.response is None else (Created(event.response.id),)
             case "response.completed":
@@ -196,6 +198,18 @@ class ResponsesDecoder:
                 return (SearchStarted(item_id, item.get("action")),)
             case _:
                 return ()
+
+    def _done(self, item: dict[str, Any]) -> Sequence[ModelEvent]:
+        """What cannot be read is no item, as with the peer, which also gives a name to what has none."""
+        if not readable(item):
+            return ()
+        kind = item["type"]
+        begun = ""
+        if kind == "message":
+            begun, self._message_id = self._message_id, ""
+        if kind in NAMED and not item.get("id"):
+            item = {**item, "id": begun or nameless(kind)}
+        return (ItemDone(item),)
 
     def _grown(self, delta: TextDelta) -> Sequence[ModelEvent]:
         if delta.item_id in self._open:

@@ -62,7 +62,7 @@ async def call_dynamic(scope: TurnScope, call: Call) -> str | list[dict[str, Any
     session = scope.session
     try:
         arguments = msgspec.json.decode(call.arguments or "{}")
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ToolRefused(f"failed to parse function arguments: {error}") from None
     item = DynamicToolCallItem(
         id=call.id, namespace=call.namespace, tool=call.name, arguments=arguments, status="inProgress"

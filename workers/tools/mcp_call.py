@@ -101,7 +101,7 @@ class McpCalls:
         began = time.monotonic()
         try:
             arguments = msgspec.json.decode(call.arguments) if call.arguments.strip() else None
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             return _failure(f"err: {error}", began)
         read_only = tool.annotations.get("readOnlyHint")
         item = McpItem(

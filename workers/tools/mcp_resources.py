@@ -42,7 +42,10 @@ class _ResourceTool(ABC):
         self._servers = servers
 
     async def _run(self, scope: TurnScope, call: Call, server: str | None) -> str:
-        given = msgspec.json.decode(call.arguments or "{}")
+        try:
+            given = msgspec.json.decode(call.arguments or "{}")
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ToolRefused(f"failed to parse function arguments: {error}") from None
         item = McpItem(scope, call, server or ALL_SERVERS, self.name, given)
         began = time.monotonic()
         try:

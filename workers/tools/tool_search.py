@@ -77,7 +77,7 @@ def search(tools: Sequence[OfferedTool], arguments: Any) -> list[OfferedTool]:
         if isinstance(arguments, str):
             arguments = msgspec.json.decode(arguments)
         asked = msgspec.convert(arguments, Query, strict=False)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return []
     words = set(_words(asked.query))
     texts = [Counter(_words(_text(tool))) for tool in tools]
