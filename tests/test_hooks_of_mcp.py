@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from protocol_client import LATER
 from test_hooks import RUN, UNSAFE, asked, hooks, items, runs, trusting
 from test_mcp_tools import table
 
@@ -89,6 +90,20 @@ def test_a_hook_that_cannot_be_called_is_shown_and_changes_nothing(trusting, too
     lines = client.turn(client.start_thread(**UNSAFE), "!say hi")
     assert runs(lines) == [("userPromptSubmit", "failed", [("error", fault)])]
     assert items(lines) == ["userMessage", "agentMessage"]
+
+
+def test_a_question_of_a_hook_ends_with_its_time(server, hooks, tools):
+    tools("UserPromptSubmit", "ask", more={"timeout": 1})
+    client = server(handler=lambda *_: LATER)
+    hooks.trust(client)
+    thread = client.start_thread(**{**UNSAFE, "approvalPolicy": "on-request"})
+    lines = client.turn(thread, "!say hi")
+    assert runs(lines) == [("userPromptSubmit", "failed", [("error", "tool call failed for `tools/ask`")])]
+    [question] = client.received("mcpServer/elicitation/request")
+    [resolved] = [line for line in lines if line["method"] == "serverRequest/resolved"]
+    assert resolved["params"]["requestId"] == question.message["id"]
+    client.respond(question.message["id"], {"action": "accept", "content": {"name": "Bo"}})
+    assert client.request("thread/read", {"threadId": thread})["thread"]["status"] == {"type": "idle"}
 
 
 def test_one_whose_server_cannot_start_says_so(trusting, hooks, home):

@@ -521,6 +521,47 @@ def test_the_time_that_a_user_takes_for_a_servers_question_is_not_the_servers(cl
     assert said('{"action": "accept", "content": {"name": "Bo"}}')(output(model))
 
 
+def test_a_servers_question_ends_with_the_turn_that_it_was_asked_in(client):
+    thread = begin(client)
+    client.answers.append(LATER)
+    since = len(client.lines)
+    turn = client.begin_turn(thread, "!tool mcp__tools__ask {}\n!then\n!say done")
+    question = client.wait_for("mcpServer/elicitation/request", since=since)
+    client.request("turn/interrupt", {"threadId": thread, "turnId": turn})
+    resolved = client.wait_for("serverRequest/resolved", since=question.index)
+    assert resolved.params["requestId"] == question.message["id"]
+    client.respond(question.message["id"], {"action": "accept", "content": {"name": "Bo"}})
+    assert client.request("thread/read", {"threadId": thread})["thread"]["status"] == {"type": "idle"}
+    assert told(client, "thread/status/changed", thread)[-1]["status"] == {"type": "idle"}
+
+
+def test_an_answer_that_comes_after_the_turn_does_not_wake_it(client):
+    thread = begin(client)
+    client.answers.append(LATER)
+    since = len(client.lines)
+    turn = client.begin_turn(thread, "!stream 3 0.05\n!hang")
+    client.first_delta(thread, since=since)
+    asked = client.start_request(
+        "mcpServer/tool/call", {"threadId": thread, "server": "tools", "tool": "ask"}
+    )
+    question = client.wait_for("mcpServer/elicitation/request", since=since)
+    client.request("turn/interrupt", {"threadId": thread, "turnId": turn})
+    client.end_of(turn, since=since)
+    client.respond(question.message["id"], {"action": "accept", "content": {"name": "Bo"}})
+    assert "Bo" in client.result(asked)["content"][0]["text"]
+    assert client.request("thread/read", {"threadId": thread})["thread"]["status"] == {"type": "idle"}
+
+
+@pytest.mark.parametrize("tool", ["mcp__tools__look", "read_mcp_resource", "the_clients"])
+def test_arguments_that_are_too_deep_are_refused(client, model, tool):
+    own = {"type": "function", "name": "the_clients", "description": "", "inputSchema": {"type": "object"}}
+    thread = begin(client, dynamicTools=[own])
+    deep = f'{{"server": "tools", "uri": "x", "deep": {"[" * 5000}{"]" * 5000}}}'
+    lines = client.turn(thread, f"!tool {tool} {deep}\n!then\n!say done")
+    assert lines[-1]["params"]["turn"]["status"] == "completed"
+    assert "recursion depth" in json.dumps(output(model))
+
+
 # --- resources, and calls of the client's own ------------------------------------------------------------------------
 
 

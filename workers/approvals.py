@@ -61,7 +61,9 @@ class Approvals:
         self._session.set_status(ActiveStatus(active_flags=[flag]))
 
     def resume(self) -> None:
-        self._session.set_status(ActiveStatus())
+        """The question is answered. The turn may have ended before: not every question is one of its own."""
+        if isinstance(self._session.status, ActiveStatus):
+            self._session.set_status(ActiveStatus())
 
     async def ask(self, method: str, params: Wire, answer: type[T], *, quiet: bool = False) -> T:
         """Ask and wait for ever: a user may be at lunch.

@@ -43,7 +43,9 @@ class Exchange:
         self._name = name
         self._elicit = elicit
         self._loop = asyncio.get_running_loop()
-        self._asking = 0
+        self._requests = 0
+        self._asking: dict[asyncio.Future[dict[str, Any]], bool] = {}
+        """The questions that wait for the user, and whether a request was under way that they may be for."""
         self._asked_since = 0.0
         self._asked_s = 0.0
 
@@ -60,6 +62,7 @@ class Exchange:
         asked_before = self._asked_s
         began = self._loop.time()
         work = asyncio.ensure_future(self.session.send_request(request, _RAW, progress_callback=progress))
+        self._requests += 1
         try:
             while not work.done():
                 left = began + timeout_s + self._asked_s - asked_before - self._loop.time()
@@ -81,9 +84,15 @@ class Exchange:
         else:
             return result
         finally:
-            if not work.done():
-                work.cancel()
-                await asyncio.wait((work,))
+            self._requests -= 1
+            dropped: list[asyncio.Future[Any]] = [] if work.done() else [work]
+            if not self._requests:
+                # Nobody needs the answers any more. Which of several requests a question is for, a server does not say.
+                dropped += (question for question, owed in self._asking.items() if owed)
+            for task in dropped:
+                task.cancel()
+            if dropped:
+                await asyncio.wait(dropped)
 
     async def _elicited(
         self, context: ClientRequestContext, params: types.ElicitRequestParams
@@ -91,13 +100,16 @@ class Exchange:
         asked = params.model_dump(by_alias=True, mode="json", exclude_none=True)
         if not self._asking:
             self._asked_since = self._loop.time()
-        self._asking += 1
+        question = asyncio.ensure_future(self._elicit(self._name, asked))
+        self._asking[question] = self._requests > 0
         try:
-            answer = await self._elicit(self._name, asked)
+            await asyncio.wait((question,))
         finally:
-            self._asking -= 1
+            question.cancel()
+            del self._asking[question]
             if not self._asking:
                 self._asked_s += self._loop.time() - self._asked_since
+        answer = {"action": "cancel"} if question.cancelled() else question.result()
         try:
             return types.ElicitResult.model_validate(answer)
         except ValidationError as error:

@@ -89,8 +89,14 @@ class ThreadServers:
         )
 
     async def _elicit(self, server: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        turn_id = self._service.turns.current.id if self._service.turns.current is not None else None
-        return await elicit(self._service.loaded(), self._service.approvals, turn_id, server, params)
+        turn, approvals = self._service.turns.current, self._service.approvals
+        turn_id = None if turn is None or turn.ending else turn.id
+        try:
+            return await elicit(self._service.loaded(), approvals, turn_id, server, params)
+        except asyncio.CancelledError:
+            if turn is None or not turn.ending:  # else clients are told after its end
+                approvals.withdraw()
+            raise
 
     def _tell(self, connection: Connection) -> None:
         session = self._service.session
