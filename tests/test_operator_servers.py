@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from functools import partial
 from types import SimpleNamespace
 
@@ -116,3 +117,22 @@ def test_a_server_that_does_not_answer_is_not_taken_for_none(server, marked, mon
         assert other.row(thread)["epoch"] == 1
     finally:
         os.kill(stopped.pid, signal.SIGCONT)
+
+
+def test_a_server_that_dies_while_it_is_asked_is_none(server, marked, monkeypatch, capsys):
+    monkeypatch.setenv("BULKHEAD_RUNTIME_DIR", str(marked.runtime))
+    client = server()
+    os.kill(client.pid, signal.SIGSTOP)  # it would answer otherwise
+    await_state(client.pid, "T")
+
+    def asked(*question):
+        killing = threading.Thread(target=lambda: os.kill(client.pid, signal.SIGKILL))
+        killing.start()
+        try:
+            return ask(*question)
+        finally:
+            killing.join()
+
+    monkeypatch.setattr(target, "ask", asked)
+    assert ps.run(SimpleNamespace(server=None, json=False)) == exit_codes.OK
+    assert capsys.readouterr() == ("no server is running\n", "")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,9 @@ __all__ = [
 ]
 
 MIN_PART = 4
+LOOK_S = 0.01
+ENDING_S = 0.5
+"""More than the kernel needs to close what a dead process had open."""
 
 
 def arguments(parser: argparse.ArgumentParser, *, thread: bool) -> None:
@@ -139,7 +143,7 @@ def _has(server: ServerRecord, part: str) -> bool:
     try:
         rows = ask(server, "ps", {"usage": False})["threads"]
     except OSError as error:
-        if not lives(server.directory):
+        if _has_ended(server, error):
             return False
         _not_answered(server, error)
         raise
@@ -161,6 +165,16 @@ def _ask(
     return exit_codes.FAILED, None
 
 
+def _has_ended(server: ServerRecord, error: OSError) -> bool:
+    """Whether it is not there any more, and that is why. A process that dies gives up its sockets before its lock."""
+    end = time.monotonic() + (ENDING_S if isinstance(error, ConnectionError) else 0)
+    while lives(server.directory):
+        if time.monotonic() >= end:
+            return False
+        time.sleep(LOOK_S)
+    return True
+
+
 def _not_answered(server: ServerRecord, error: OSError) -> None:
     why = "does not answer" if isinstance(error, TimeoutError) else str(error)
     print(f"bulkhead: server {server.name}: {why}", file=sys.stderr)
@@ -177,7 +191,7 @@ def ask_all(found: list[ServerRecord]) -> tuple[list[dict[str, Any]], int]:
             print(f"bulkhead: server {server.name}: {error.message}", file=sys.stderr)
             code = exit_codes.FAILED
         except OSError as error:
-            if lives(server.directory):
+            if not _has_ended(server, error):
                 _not_answered(server, error)
                 code = exit_codes.FAILED
     return answers, code
