@@ -32,6 +32,7 @@ from supervisor.relay import Relay
 from supervisor.runtime import RuntimeDirectory
 from supervisor.states import End, EndKind, State
 from supervisor.thread_logs import ThreadLogs
+from workers.stacks import drop_empty
 
 __all__ = ["Burials"]
 
@@ -167,7 +168,7 @@ class Burials:
         """What takes as long as file systems take."""
         with suppress(OSError):
             os.unlink(incarnation.log_path)
-        obituary.keep_stack(self._runtime.stacks, incarnation.handle.pid)
+        drop_empty(self._runtime.stacks, incarnation.handle.pid)
         if incarnation.compartment is not None:
             incarnation.compartment.clear_away()
         if rollout is not None:

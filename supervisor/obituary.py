@@ -27,7 +27,6 @@ __all__ = [
     "Death",
     "drop_leases",
     "flush",
-    "keep_stack",
     "notifications",
     "record",
     "resolved",
@@ -78,14 +77,6 @@ def with_last_line(end: End, log_path: str, *, started: bool) -> End:
     told = [line.strip() for line in lines if line.strip()]
     detail = "" if not told or " bulkhead: " in told[-1] else told[-1][:LAST_LINE_CHARS]
     return msgspec.structs.replace(end, kind=end.kind if started else EndKind.STARTUP_FAILURE, detail=detail)
-
-
-def keep_stack(folder: str, pid: int) -> None:
-    """The file for a worker's stack dumps stays only if there is something in it."""
-    path = os.path.join(folder, str(pid))
-    with suppress(OSError):
-        if os.stat(path).st_size == 0:
-            os.unlink(path)
 
 
 def drop_leases(asleep: Iterable[tuple[str, str]]) -> None:

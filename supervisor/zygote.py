@@ -27,6 +27,7 @@ from supervisor.launcher import Exit, LauncherLost, LaunchError
 from supervisor.strays import Strays
 from supervisor.zygote_handle import ZygoteHandle
 from supervisor.zygote_process import Zygote
+from workers.stacks import drop_empty
 
 __all__ = ["ZygoteLauncher", "ZygoteSpec"]
 
@@ -244,6 +245,7 @@ class ZygoteLauncher:
             finally:
                 os.close(fd)
                 identity.forget(self._spec.processes, handle.pid)
+                drop_empty(self._spec.stacks, handle.pid)
 
         taken = self._loop.run_in_executor(None, take)
         taken.add_done_callback(lambda done: self._finish(handle, done.result()))
@@ -271,6 +273,7 @@ class ZygoteLauncher:
         if current:
             self._zygote = None
         code = zygote.process.wait()
+        identity.forget(self._spec.processes, zygote.process.pid)
         self._end_births(zygote)
         assert zygote.ready is not None
         if not zygote.ready.done():

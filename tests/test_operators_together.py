@@ -183,3 +183,19 @@ def test_a_replacement_hands_out_no_worker_that_it_ends(server):
         Operators(*[lambda: client.operate("replace")] * 3).done()
         assert client.turn(thread, "!say on")[-1]["params"]["turn"]["status"] == "completed"
     assert {event["reason"] for event in events(client, "worker-ended")} == {"hibernated"}
+
+
+def test_replacements_leave_no_files_of_whom_they_ended(server):
+    client = server()
+    thread = client.start_thread()
+    client.turn(thread, "!say stored")
+    for _ in range(3):
+        client.operate("replace")
+    client.turn(thread, "!say awake")
+    directory = Path(client.record.directory)
+
+    def of_the_dead():
+        files = [*(directory / "stacks").iterdir(), *(directory / "processes").iterdir()]
+        return [file for file in files if not Path("/proc", file.name).exists()]
+
+    client.await_row(thread, lambda _: not of_the_dead())

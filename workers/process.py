@@ -16,6 +16,7 @@ from sandbox_backends import prctl, scheduling, tree
 from workers.catalog import CatalogService
 from workers.host.service import HostService
 from workers.link import Link
+from workers.stacks import stack_path
 from workers.thread import ThreadService
 
 __all__ = ["LIFELINE_CUT", "STARTUP_FAILURE", "run"]
@@ -38,7 +39,7 @@ def run(token: bytes, endpoint: str, lifeline: int, stacks: str, nice: int) -> i
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     prctl.become_subreaper()
     prctl.set_name("bulkhead-parked")
-    with open(os.path.join(stacks, str(os.getpid())), "ab", buffering=0) as stack_file:
+    with open(stack_path(stacks, os.getpid()), "ab", buffering=0) as stack_file:
         faulthandler.register(signal.SIGUSR1, file=stack_file, all_threads=True)
         loop = uvloop.new_event_loop()
         asyncio.set_event_loop(loop)

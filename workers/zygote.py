@@ -24,6 +24,7 @@ from protocol.link import WIRE
 from sandbox_backends import identity, prctl, scheduling, tree
 from workers import process, warm
 from workers.mcp.servers import import_client
+from workers.stacks import drop_empty
 
 __all__ = ["main", "serve"]
 
@@ -153,7 +154,9 @@ class Zygote:
         if reaped:
             self._kill_orphans()
         for pid in reaped:
-            identity.forget(self._spec.processes, pid)  # last: a file system may take its time
+            # Last: a file system may take its time.
+            identity.forget(self._spec.processes, pid)
+            drop_empty(self._spec.stacks, pid)
 
     def _kill_orphans(self) -> list[int]:
         """Kill every child of ours that is no worker; who they are."""

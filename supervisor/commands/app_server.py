@@ -34,6 +34,7 @@ SHARED = (
     "sandbox_backends",
     "sandbox_backends.identity",
     "sandbox_backends.scheduling",
+    "workers.stacks",
 )
 """What a server needs as well as its zygote: imported before the two part, so that it is paid for once."""
 
