@@ -12,6 +12,7 @@ __all__ = [
     "AuthorizeCall",
     "McpTokenAnswer",
     "McpTokenCall",
+    "Naming",
     "OfferedCall",
     "OfferedModels",
     "OnlyLook",
@@ -109,6 +110,12 @@ class OnlyLook(msgspec.Struct, kw_only=True):
     """The front's part of `thread/delete`: first it asks what is in the way, while the thread is still loaded."""
 
     only_look: bool = False
+
+
+class Naming(msgspec.Struct, kw_only=True):
+    """The front's part of `thread/name/set`: a loaded thread has a name before it has a file."""
+
+    loaded: bool = False
 
 
 class UnusedSource(msgspec.Struct, kw_only=True):

@@ -162,6 +162,8 @@ class LoadedThread:
         """Whether it has its next worker at once when this one sleeps, since it has turns to begin by itself."""
         self.limits = Limits()
         self.facts = Facts()
+        self.named = ""
+        """The name that it was given since; its worker knows only the one with which it began."""
         self.created_at = time.time()
         self.unloading = False
         self.gone: asyncio.Future[None] | None = None

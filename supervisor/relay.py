@@ -123,6 +123,7 @@ class Relay:
             self.questions.resolved(thread, key, quiet=body == b"quiet")
         elif kind == Record.FACTS:
             before, thread.facts = thread.facts, msgspec.json.decode(body, type=Facts)
+            thread.facts.name = thread.named or thread.facts.name
             if thread.facts.goal != before.goal:
                 self._journal.note("goal", thread.id, status=thread.facts.goal or "none")
             if thread.facts.skill_roots:

@@ -585,3 +585,40 @@ def test_a_thread_keeps_its_provider_and_a_fork_may_have_another(server, home):
     client.kill_worker(fork["thread"]["id"])
     assert client.turn(fork["thread"]["id"], "!say two")[-1]["params"]["turn"]["status"] == "completed"
     assert client.request("thread/resume", {"threadId": thread})["modelProvider"] == "scripted"
+
+
+def test_a_refused_resume_is_no_answer_to_what_came_with_it(server):
+    running = server()
+    thread = running.start_thread()
+    running.turn(thread, "!say a thread can be resumed when it has had a turn")
+    named = {"threadId": thread, "excludeTurns": True}
+    rounds = 3
+    for _ in range(rounds):
+        running.request("thread/archive", {"threadId": thread})
+        running.request("thread/unarchive", {"threadId": thread})
+        since = running.mark()
+        refused = running.start_request("thread/resume", {**named, "modelProvider": "nobody"})
+        resumed = running.start_request("thread/resume", named)
+        read = running.start_request("thread/read", {"threadId": thread})
+        turn = running.send_turn(thread, "!say once")
+        with pytest.raises(RpcError, match="nobody"):
+            running.result(refused)
+        for request in (resumed, read):
+            assert running.result(request)["thread"]["id"] == thread
+        running.end_of(running.result(turn)["turn"]["id"], since=since)
+    stored = running.request("thread/read", {"threadId": thread, "includeTurns": True})
+    assert len(stored["thread"]["turns"]) == 1 + rounds
+
+
+def test_a_thread_is_told_by_its_id_in_its_one_form(server):
+    running = server()
+    thread = running.start_thread()
+    named = {"threadId": thread.upper()}
+    running.request("thread/name/set", {**named, "name": "before there is a file"})
+    running.turn(thread, "!say hello")
+    assert running.request("thread/read", named)["thread"]["name"] == "before there is a file"
+    assert running.row(thread)["name"] == "before there is a file"
+    running.request("thread/archive", named)
+    running.request("thread/unarchive", named)
+    for event in ("thread/name/updated", "thread/archived", "thread/unarchived"):
+        assert running.wait_for(event).params["threadId"] == thread

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from protocol.link_calls import OnlyLook
+from protocol.link_calls import Naming, OnlyLook
 from protocol.notifications import ThreadNamed, ThreadReference
 from protocol.rpc import RpcError
 from protocol.thread_list import ThreadLoadedListParams, ThreadLoadedListResponse
@@ -52,8 +52,8 @@ async def archive(front: Front, connection: Connection, params: ThreadArchivePar
     if thread is not None:
         await front.unload(thread, materialize=True)
     await front.catalog.call("thread/archive", params)
-    told = ThreadReference(thread_id=params.thread_id)
-    after(lambda: front.tell_all("thread/archived", told, params.thread_id))
+    told = ThreadReference(thread_id=canonical_id(params.thread_id))
+    after(lambda: front.tell_all("thread/archived", told, told.thread_id))
     return ThreadArchiveResponse()
 
 
@@ -95,8 +95,8 @@ async def unarchive(
     front: Front, connection: Connection, params: ThreadUnarchiveParams
 ) -> ThreadUnarchiveResponse:
     raw = await front.catalog.call("thread/unarchive", params)
-    told = ThreadReference(thread_id=params.thread_id)
-    after(lambda: front.tell_all("thread/unarchived", told, params.thread_id))
+    told = ThreadReference(thread_id=canonical_id(params.thread_id))
+    after(lambda: front.tell_all("thread/unarchived", told, told.thread_id))
     return msgspec.json.decode(raw, type=ThreadUnarchiveResponse)
 
 
@@ -107,13 +107,13 @@ async def set_name(
     if not name:
         raise RpcError("thread name must not be empty")
     _refuse_ephemeral(front, params.thread_id)
-    loaded = params.thread_id in front.supervisor.threads
-    await front.catalog.call("thread/name/set", params, {"loaded": loaded})
-    thread = front.supervisor.threads.get(params.thread_id)
+    loaded = front.loaded(params.thread_id) is not None
+    await front.catalog.call("thread/name/set", params, Naming(loaded=loaded))
+    thread = front.loaded(params.thread_id)
     if thread is not None:
-        thread.facts.name = name
-    told = ThreadNamed(thread_id=params.thread_id, thread_name=name)
-    after(lambda: front.tell_all("thread/name/updated", told, params.thread_id))
+        thread.named = thread.facts.name = name
+    told = ThreadNamed(thread_id=canonical_id(params.thread_id), thread_name=name)
+    after(lambda: front.tell_all("thread/name/updated", told, told.thread_id))
     return ThreadSetNameResponse()
 
 

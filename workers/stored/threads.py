@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from protocol.base import Wire
-from protocol.link_calls import OnlyLook
+from protocol.link_calls import Naming, OnlyLook
 from protocol.notifications import DeprecationNotice
 from protocol.thread_list import ThreadListParams
 from protocol.threads import (
@@ -60,5 +60,6 @@ def unarchive(request: StoredRequest) -> Wire:
 
 def set_name(request: StoredRequest) -> Wire:
     params = request.params(ThreadSetNameParams)
-    request.threads.set_name(params.thread_id, params.name)
+    stored = not request.context(Naming).loaded
+    request.threads.set_name(params.thread_id, params.name, stored=stored)
     return ThreadSetNameResponse()
