@@ -123,6 +123,7 @@ class Front:
         self.lanes = Lanes()
         self._adapters: dict[Connection, Adapter] = {}
         self._requests = Requests(self)
+        self.supervisor.not_loaded = self._requests.take_again
 
     def start(self) -> None:
         self.launcher.start()

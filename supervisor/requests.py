@@ -35,6 +35,7 @@ from supervisor.v1.registry import V1_HANDLERS
 if TYPE_CHECKING:
     from supervisor.connection import Connection
     from supervisor.front import Front
+    from supervisor.loaded import Incarnation, Pending
 
 __all__ = ["Requests"]
 
@@ -200,6 +201,23 @@ class Requests:
         except ConfigError as error:
             text = f"failed to load configuration: {error}"
             connection.reply_error(request.id, rpc.RpcError(text), thread_id)
+
+    def take_again(self, incarnation: Incarnation, waiting: list[Pending]) -> None:
+        """A thread could not be loaded as one client wanted it; that is no answer to what else it was asked.
+
+        Whatever comes for it waits until the worker is gone, which may have the lock of the thread.
+        """
+
+        async def work() -> None:
+            await asyncio.shield(incarnation.handle.exited)
+            for pending in waiting:
+                command, connection = pending.command, pending.connection
+                if connection is not None:
+                    params = None if command.params == rpc.NULL else command.params
+                    request = rpc.ClientRequest(bytes(command.id), command.method, params)
+                    self._to_thread(connection, request, METHODS[command.method], incarnation.thread.id)
+
+        self._lanes.run(incarnation.thread.id, work)
 
     def _load(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -92,6 +93,8 @@ class Supervisor:
             hold_back=self._hold_back,
         )
         self.endings = Endings(hub, employ=self.succession.employ, remove=self.remove)
+        self.not_loaded: Callable[[Incarnation, list[Pending]], None] = lambda *_: None
+        """Called when a thread could not be loaded, with what it was asked beside; its worker is about to end."""
         self._keys = itertools.count(1)
         self._loads = itertools.count(1)
         self._closing = False
@@ -213,7 +216,9 @@ class Supervisor:
         """The thread could not be loaded: its worker is of no use."""
         thread.unloading = True
         self.threads.pop(thread.id, None)
-        self.endings.end(thread, EndKind.STOPPED)
+        if self.endings.end(thread, EndKind.STOPPED) and thread.incarnation is not None:
+            waiting, thread.pending = thread.pending, {}
+            self.not_loaded(thread.incarnation, list(waiting.values()))
 
     def _refuse_all(self, thread: LoadedThread, error: rpc.RpcError) -> None:
         pending, thread.pending = thread.pending, {}

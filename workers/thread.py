@@ -173,15 +173,19 @@ class ThreadService:
     async def _serve(self) -> None:
         if self.adopt.recover_method:
             await self._recover()
+        is_open = bool(self.adopt.recover_method)
         while True:
             self._answering = False
             self.turns.pursue_goal()
             self.sleep_at_last()
             key, command = await self._commands.get()
             self._answering = True
-            await self._answer(key, command)
+            is_open = await self._answer(key, command) or is_open
+            if not is_open:
+                return  # it could not be loaded: what else was asked is for another worker, if for anybody
 
-    async def _answer(self, key: int, command: Command) -> None:
+    async def _answer(self, key: int, command: Command) -> bool:
+        """False: it was refused."""
         try:
             method = METHODS.get(command.method)
             if method is None:
@@ -198,6 +202,9 @@ class ThreadService:
             self._refuse(key, command, rpc.RpcError(str(error), error.code))
         except OSError as error:
             self._refuse(key, command, rpc.RpcError(str(error), rpc.INTERNAL_ERROR))
+        else:
+            return True
+        return False
 
     def _refuse(self, key: int, command: Command, error: rpc.RpcError) -> None:
         self.link.say(Record.REPLY, key, rpc.error_line(bytes(command.id), error))
