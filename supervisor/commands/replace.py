@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     if result is not None:
         text = (
             f"{len(result['done'])} workers replaced, {len(result['interrupted'])} interrupted, "
-            f"{len(result['kept'])} kept for what runs in the background"
+            f"{len(result['kept'])} kept: paused, or at work in the background"
         )
         print(json.dumps(result) if options.json else text)
     return code
