@@ -7,7 +7,7 @@ import json
 import pytest
 from protocol_client import LATER
 from test_hooks import RUN, UNSAFE, asked, hooks, items, runs, trusting
-from test_mcp_tools import table
+from test_mcp_tools import program, table
 
 __all__ = ["hooks", "trusting"]
 
@@ -113,6 +113,21 @@ def test_one_whose_server_cannot_start_says_so(trusting, hooks, home):
     client = trusting()
     lines = client.turn(client.start_thread(**UNSAFE), "!say hi")
     assert runs(lines) == [("userPromptSubmit", "failed", [("error", "failed to get client")])]
+
+
+def test_an_interrupt_does_not_wait_for_a_server_to_start(trusting, hooks, home):
+    config = home / "config.toml"
+    # Far longer than anything waits here.
+    slow = table("slow", args=program("hang")["args"], startup_timeout_sec=600)
+    config.write_text(f"{config.read_text()}\n{slow}")
+    hooks.add_handler("Interrupt", {"type": "mcp_tool", "server": "slow", "tool": "x"})
+    client = trusting()
+    thread = client.start_thread(**UNSAFE)
+    turn = client.begin_turn(thread, "!hang")
+    client.wait_for("item/completed")
+    assert client.request("turn/interrupt", {"threadId": thread, "turnId": turn}) == {}
+    [end] = [line.message for line in client.received("hook/completed")]
+    assert runs([end]) == [("interrupt", "failed", [("error", "failed to get client")])]
 
 
 def test_a_tool_that_is_switched_off_is_not_called(trusting, hooks, home):

@@ -13,6 +13,7 @@ from workers.hooks.program import Ran
 from workers.mcp.errors import CallFailed, McpServerError, StartFailed, UnknownServer
 
 if TYPE_CHECKING:
+    from workers.mcp.connection import Connection
     from workers.mcp.servers import McpServers
 
 __all__ = ["call_tool", "filled"]
@@ -32,7 +33,7 @@ async def call_tool(servers: McpServers | None, hook: Hook, said: dict[str, Any]
         arguments = filled(tool.input, said)
         if servers is None:
             raise UnknownServer(tool.server)
-        connection = await servers.ready(tool.server)
+        connection = await _ready(servers, hook, tool.server)
         if not connection.server.allows(tool.tool):
             return Ran(None, fault=f"tool '{tool.tool}' is disabled for MCP server '{tool.server}'")
         async with asyncio.timeout(hook.timeout_s):
@@ -53,6 +54,15 @@ async def call_tool(servers: McpServers | None, hook: Hook, said: dict[str, Any]
     if result.get("isError"):
         return Ran(None, fault=f"MCP tool returned an error: {text}")
     return Ran(0, text)
+
+
+async def _ready(servers: McpServers, hook: Hook, name: str) -> Connection:
+    """:raises StartFailed: it does not run, or not soon enough: the end of an interrupted turn waits for no start."""
+    try:
+        async with asyncio.timeout(hook.timeout_s if hook.event == "interrupt" else None):
+            return await servers.ready(name)
+    except TimeoutError:
+        raise StartFailed(f"{name} is still starting") from None
 
 
 def filled(value: Any, said: dict[str, Any]) -> Any:
