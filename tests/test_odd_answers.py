@@ -118,3 +118,13 @@ def test_an_item_that_ends_as_another_kind_than_it_began_is_one_of_that_kind(ser
         told = (client := server()).turn(client.start_thread(), "hi")
     assert told[-1]["params"]["turn"]["status"] == "completed"
     assert [item["text"] for item in items(told, "agentMessage")] == ["read"]
+
+
+def test_what_belongs_to_a_thought_that_never_began_is_not_told(server, home):
+    kinds = ("reasoning_summary_part.added", "reasoning_summary_text.delta", "reasoning_text.delta")
+    parts = [{"type": f"response.{kind}", "item_id": "rs_1", "delta": "hm"} for kind in kinds]
+    with answering(*parts, thought()) as (url, _):
+        write_config(home, url)
+        told = (client := server()).turn(client.start_thread(), "hi")
+    assert [item["id"] for item in items(told, "reasoning")] == ["rs_1"]
+    assert not [line["method"] for line in told if line["method"].startswith("item/reasoning/")]

@@ -80,6 +80,10 @@ class Response:
                 self._start(ReasoningItem(id=event.item_id))
             case events.SearchStarted():
                 self._search_started(event.item_id, event.action)
+            case events.SummaryPartAdded() | events.SummaryDelta() | events.ReasoningDelta() if (
+                event.item_id not in self._open
+            ):
+                pass  # of a thought that never began, or is over: clients know of none
             case events.SummaryPartAdded():
                 part = SummaryPartAdded(**self._ids(event.item_id), summary_index=event.index)
                 self._notify("item/reasoning/summaryPartAdded", part)
