@@ -19,6 +19,13 @@ RECORDING = (
 git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
 
+@pytest.fixture
+def tmp_path(tmp_path):
+    """The root of a work tree of its own: there the paths of a diff begin, whatever repository is around."""
+    tmp_path.joinpath(".git").mkdir()
+    return tmp_path
+
+
 def apply(turn: TurnDiff, folder: Path, *lines: str) -> None:
     text = "\n".join(["*** Begin Patch", *lines, "*** End Patch"])
     verified = patch.verify(patch.parse(text), str(folder))
@@ -77,7 +84,7 @@ def test_a_move_over_a_file_is_a_deletion_and_a_change(tmp_path):
 
 def test_a_file_patched_through_a_link_is_shown_once_under_its_own_name(tmp_path):
     real = tmp_path / "real"
-    real.mkdir()
+    real.joinpath(".git").mkdir(parents=True)
     real.joinpath("f").write_text("1\n")
     real.joinpath("g").symlink_to("f")
     tmp_path.joinpath("alias").symlink_to("real")
