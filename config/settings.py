@@ -109,7 +109,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     memory_mib: resident memory of the worker and its commands.
     processes: how many processes, the worker included.
     turn_cpu_s: processor time within one turn. turn_s: how long a turn may last.
-    log_mib: what may be printed to the thread's log within a second.
+    log_mib: what may be printed to the thread's log between two looks of the supervisor, which are half a second apart.
     recycle_mib: no end, but a new worker between two turns when the idle worker's memory is above this.
     """
 
