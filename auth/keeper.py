@@ -44,6 +44,8 @@ RenewExternal = Callable[[str | None], Awaitable[tuple[str, str, str | None]]]
 
 
 class Keeper:
+    """The one login of a server: read from its storage or supplied by a client, and refreshed once for all who ask."""
+
     def __init__(
         self,
         storage: Storage,

@@ -7,6 +7,8 @@
     ├── InvalidSettingError        a key we understand holds something else than it should
     ├── ProfileNotFoundError       `--profile NAME` without such a profile
     ├── ProviderNotFoundError      `model_provider` names none of the providers
+    ├── PermissionsNotFoundError   a named permission profile that is not there
+    ├── ModelMissingError          `model` is empty
     ├── InvalidCursorError         a page of a list that does not exist
     └── ConfigWriteError           a write that is refused; the file is as it was
 
@@ -25,6 +27,8 @@ __all__ = [
     "InvalidOverrideError",
     "InvalidSettingError",
     "MalformedConfigError",
+    "ModelMissingError",
+    "PermissionsNotFoundError",
     "ProfileNotFoundError",
     "ProviderNotFoundError",
 ]

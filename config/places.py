@@ -11,6 +11,7 @@ __all__ = ["absolute", "folder_of"]
 
 
 def absolute(path: str, base: str, environ: Mapping[str, str]) -> str:
+    """`path` from the folder `base`, or from the home of `environ` if it begins with `~/`; links are not followed."""
     if path == "~" or path.startswith("~/"):
         path = os.path.join(environ.get("HOME") or os.path.expanduser("~"), path[2:])
     return os.path.normpath(os.path.join(base, path))

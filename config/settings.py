@@ -84,6 +84,8 @@ class SkillsTable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
+    """`[history]`: checked and shown, without effect, as in Codex's app server. `max_bytes`: of its `history.jsonl`."""
+
     persistence: Literal["save-all", "none"] = "save-all"
     max_bytes: Count | None = None
 

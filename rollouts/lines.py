@@ -42,6 +42,8 @@ T = TypeVar("T")
 
 
 class Line(msgspec.Struct):
+    """One line of a rollout as it is read; `timestamp` is RFC 3339, `ordinal` is None in a file without pages."""
+
     type: str
     payload: msgspec.Raw = msgspec.Raw(b"{}")
     timestamp: str | None = None

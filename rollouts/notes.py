@@ -38,6 +38,8 @@ class Note(msgspec.Struct, omit_defaults=True):
 
 
 class Notes:
+    """The notes of a home's threads, by thread id."""
+
     def __init__(self, home: Home) -> None:
         self._home = home
 

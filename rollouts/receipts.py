@@ -22,6 +22,8 @@ __all__ = ["Receipts"]
 
 
 class Receipts:
+    """The read states of a home's threads, by thread id."""
+
     def __init__(self, home: Home) -> None:
         self._home = home
 

@@ -26,7 +26,7 @@ from sandbox_backends.family import Family
 from sandbox_backends.gaps import ABSTRACT_SOCKETS, COMMAND_LINES, ROOTS_BY_NAME, SOCKET_FILES
 from sandbox_backends.mounts import mounts, opened
 from sandbox_backends.plan import ExecPlan, limited
-from sandbox_backends.result import Outcome, SetupFailure
+from sandbox_backends.result import NOT_EXECUTABLE, NOT_FOUND, SETUP_CODE, Outcome, SetupFailure
 from sandbox_backends.scoped import scopes
 from sandbox_backends.terminal import job_control
 from sandbox_backends.userns import refusal
@@ -49,8 +49,6 @@ BINDS_DESCRIPTORS = (0, 8)
 LOADER = ("LD_", "GLIBC_TUNABLES", "GCONV_PATH", "LOCPATH")
 """Beginnings of variables by which a program loads more code: what a command wrote must not run in bubblewrap."""
 PROBE_TIMEOUT_S = 10
-SETUP_CODE = 125
-NOT_EXECUTABLE, NOT_FOUND = 126, 127
 
 NAMESPACES = ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
 CONTROL_SOCKETS = (

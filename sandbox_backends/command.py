@@ -17,9 +17,9 @@ from sandbox_backends.backend import Backend, Launch
 from sandbox_backends.denial import detect
 from sandbox_backends.errors import StdinError
 from sandbox_backends.family import Family
-from sandbox_backends.launching import NOT_FOUND, Launched, NotRunnable, launch
+from sandbox_backends.launching import Launched, NotRunnable, launch
 from sandbox_backends.plan import ExecPlan
-from sandbox_backends.result import ExecResult, Outcome
+from sandbox_backends.result import NOT_FOUND, ExecResult, Outcome
 from sandbox_backends.spawn import Spawned
 from sandbox_backends.streams import Feed, Reader
 from sandbox_backends.terminal import resize

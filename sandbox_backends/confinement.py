@@ -16,9 +16,20 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeVar
 
-__all__ = ["CallError", "Confinement", "enter_ruleset", "landlock_abi", "new_ruleset", "run_confined"]
+__all__ = [
+    "SCOPES_ABI",
+    "CallError",
+    "Confinement",
+    "enter_ruleset",
+    "landlock_abi",
+    "new_ruleset",
+    "run_confined",
+]
 
 T = TypeVar("T")
+
+SCOPES_ABI = 6
+"""The Landlock version of Linux 6.12, the first that keeps signals and abstract sockets inside."""
 
 # asm-generic/unistd.h: the same on every machine there is a filter for.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446

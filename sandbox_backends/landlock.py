@@ -17,6 +17,7 @@ from protocol.policy import SandboxPolicy
 from sandbox_backends import seccomp
 from sandbox_backends.backend import Capability, Launch
 from sandbox_backends.confinement import (
+    SCOPES_ABI,
     CallError,
     Confinement,
     allow_beneath,
@@ -37,8 +38,6 @@ from sandbox_backends.view import View
 
 __all__ = ["Landlock", "remedy_for"]
 
-OLDEST_ABI = 6
-"""Linux 6.12, the first that keeps signals and abstract sockets inside."""
 TRUE_PATHS = ("/bin/true", "/usr/bin/true")
 
 # linux/landlock.h
@@ -82,10 +81,10 @@ class Landlock:
             abi = landlock_abi()
         except CallError as error:
             return Capability(ok=False, reason=str(error.strerror), remedy=remedy_for(error))
-        if abi < OLDEST_ABI:
+        if abi < SCOPES_ABI:
             return Capability(
                 ok=False,
-                reason=f"Landlock ABI {abi} keeps no signals inside, {OLDEST_ABI} would",
+                reason=f"Landlock ABI {abi} keeps no signals inside, {SCOPES_ABI} would",
                 remedy="use Linux 6.12 or newer, or install bubblewrap",
                 version=str(abi),
             )

@@ -13,12 +13,12 @@ from sandbox_backends.ghosts import Ghosts
 from sandbox_backends.limits import Cgroup, gate
 from sandbox_backends.plan import ExecPlan
 from sandbox_backends.planner import find_program
+from sandbox_backends.result import NOT_EXECUTABLE, NOT_FOUND
 from sandbox_backends.spawn import Spawned, spawn
 from sandbox_backends.view import verify
 
-__all__ = ["NOT_EXECUTABLE", "NOT_FOUND", "Launched", "NotRunnable", "launch"]
+__all__ = ["Launched", "NotRunnable", "launch"]
 
-NOT_EXECUTABLE, NOT_FOUND = 126, 127
 EXEC_ERRORS = frozenset(
     (
         errno.E2BIG,

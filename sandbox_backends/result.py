@@ -7,7 +7,12 @@ import msgspec
 from sandbox_backends.denial import Denial
 from sandbox_backends.output import Captured
 
-__all__ = ["ExecResult", "Outcome", "SetupFailure"]
+__all__ = ["NOT_EXECUTABLE", "NOT_FOUND", "SETUP_CODE", "ExecResult", "Outcome", "SetupFailure"]
+
+SETUP_CODE = 125
+"""Of a command that never ran as its sandbox could not be set up: what env, timeout and the like use for their own failures."""
+NOT_EXECUTABLE, NOT_FOUND = 126, 127
+"""Of a program that cannot be executed, or is not there: a shell's."""
 
 
 class SetupFailure(msgspec.Struct, frozen=True):

@@ -13,20 +13,19 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TypeVar
 
-from sandbox_backends.confinement import CallError, enter_ruleset, landlock_abi, new_ruleset
+from sandbox_backends.confinement import SCOPES_ABI, CallError, enter_ruleset, landlock_abi, new_ruleset
 
 __all__ = ["run_scoped", "scopes"]
 
 T = TypeVar("T")
 
-OLDEST_ABI = 6
 _ABSTRACT_SOCKETS, _SIGNALS = 1, 2
 
 
 def scopes() -> bool:
     """Whether this kernel has such domains (Landlock ABI 6, Linux 6.12)."""
     try:
-        return landlock_abi() >= OLDEST_ABI
+        return landlock_abi() >= SCOPES_ABI
     except CallError:
         return False
 

@@ -14,7 +14,7 @@ from sandbox_backends.backend import Capability, Launch
 from sandbox_backends.direct import shell_code
 from sandbox_backends.env import network_allowed
 from sandbox_backends.plan import ExecPlan, limited
-from sandbox_backends.result import Outcome, SetupFailure
+from sandbox_backends.result import NOT_EXECUTABLE, NOT_FOUND, SETUP_CODE, Outcome, SetupFailure
 from sandbox_backends.view import View
 
 __all__ = ["Seatbelt", "profile"]
@@ -22,8 +22,7 @@ __all__ = ["Seatbelt", "profile"]
 SANDBOX_EXEC = "/usr/bin/sandbox-exec"
 """Never from PATH: a command may own that."""
 PROBE_TIMEOUT_S = 10
-SETUP_CODE = 125
-EXEC_FAILED, NOT_EXECUTABLE, NOT_FOUND = 71, 126, 127
+EXEC_FAILED = 71
 """EX_OSERR is how sandbox-exec ends when it cannot execute the program."""
 
 BASE = """(version 1)
