@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from hook_turns import RUN, UNSAFE, asked, hooks, items, runs, trusting
+from mcp_threads import program, table
 from protocol_client import LATER
-from test_hooks import RUN, UNSAFE, asked, hooks, items, runs, trusting
-from test_mcp_tools import program, table
 
 __all__ = ["hooks", "trusting"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from test_hooks import UNSAFE, hooks, items, runs, says, trusting
+from hook_turns import UNSAFE, hooks, items, runs, says, trusting
 
 __all__ = ["hooks", "trusting"]
 

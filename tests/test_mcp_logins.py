@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from urllib.request import urlopen
 
 import pytest
+from mcp_threads import begin, call, configure_home, settle
 from mcp_tool_server import http_tools
 from protocol_client import ProtocolClient, RpcError
-from test_mcp_tools import begin, call, configure_home, settle
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from mcp_threads import configure_home, table
 from protocol_client import ProtocolClient
 from running_server import write_config
 from test_client_tools import CALL, FOUND, PLAN_MODE, TOOLS
-from test_mcp_tools import configure_home, table
 from test_turns import PATCH, PNG
 
 
