@@ -7,9 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import certifi
 import pytest
+from protocol_client import RpcError
 from running_server import ROOT, children
 
 IMPORTED = """
@@ -71,3 +73,15 @@ def test_certificates_are_read_by_the_zygote_for_all_workers_after_the_first(ser
     turn = client.turn(second, "!say hello")[-1]["params"]["turn"]
     assert turn["status"] == "failed"  # the model speaks no TLS
     assert "SSL_CERT_FILE" not in str(turn["error"]), turn
+
+
+def test_a_worker_without_an_event_log_ends_and_its_client_is_told(server):
+    client = server("-c", "bulkhead.restart_limit=0")
+    events = Path(client.record.directory, "events")
+    events.rename(events.with_name("aside"))
+    events.touch()  # no folder: nothing can be made in it
+    with pytest.raises(RpcError, match="no event log"):
+        client.start_thread()
+    events.unlink()
+    events.with_name("aside").rename(events)
+    assert client.start_thread()

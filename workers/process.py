@@ -80,13 +80,21 @@ async def _serve(token: bytes, endpoint: str, lifeline: int, loop: asyncio.Abstr
             adopt = _adopt(payload)
             _print_to(adopt.log)
             prctl.set_name(f"bulkhead {adopt.thread_id[-8:] or adopt.role}")
-            link.begin(adopt.credit, adopt.event_log)
+            try:
+                link.begin(adopt.credit, adopt.event_log)
+            except OSError as error:
+                # Without a log it may say nothing, and whoever waits for it would wait for ever.
+                print(f"no event log: {error}", file=sys.stderr, flush=True)
+                end(STARTUP_FAILURE)
+                return
             if adopt.role == "thread":
                 service = ThreadService(adopt, link, loop, end)
             elif adopt.role == "host":
                 service = HostService(adopt, link, loop)
             else:
                 service = CatalogService(adopt, link, loop)
+        elif ended.done():
+            return  # its last word is the reason
         elif service is None:
             print(f"frame {kind} before adoption", file=sys.stderr)
         elif kind == Frame.COMMAND:
