@@ -93,10 +93,14 @@ class TornRecord(ValueError):
 
 
 class StopOrder(msgspec.Struct, frozen=True):
-    """`materialize`: leave a file even of a thread without turns. `last`: the thread gets no next worker."""
+    """`materialize`: leave a file even of a thread without turns. `last`: the thread gets no next worker.
+
+    `recovered`: not before it has the thread that it was woken for, or it could neither store it nor take its lease back.
+    """
 
     materialize: bool = False
     last: bool = False
+    recovered: bool = False
 
 
 class Adopt(msgspec.Struct, kw_only=True):

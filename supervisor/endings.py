@@ -61,24 +61,37 @@ class Endings:
         if thread.gone is not None:
             await asyncio.shield(thread.gone)
             return False
-        gone = thread.gone = self._loop.create_future()
+        thread.gone = self._loop.create_future()
         try:
-            if thread.state is State.HIBERNATED:
-                # Awake it can store what is to be stored, and give its lease back.
-                self._employ(thread)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(STOP_GRACE_S):
-                    while thread.state is State.STARTING:  # noqa: ASYNC110  (milliseconds, and rare)
-                        await asyncio.sleep(LOOK_S)
-            thread.unloading = True
-            if thread.incarnation is not None:
-                await self._stop(thread.incarnation, StopOrder(materialize=materialize, last=True))
-            if thread.state is State.DEAD and thread.next_start is None:
-                with suppress(TimeoutError):  # until it is buried
-                    await asyncio.wait_for(asyncio.shield(gone), STOP_GRACE_S)
+            order = StopOrder(materialize=materialize, last=True, recovered=True)
+            await self._stop_last(thread, order)
+            if thread.state is State.HIBERNATED and not _is_gone(thread):
+                # It was falling asleep when it was told.
+                await self._stop_last(thread, order)
         finally:
             self._remove(thread)
         return True
+
+    async def _stop_last(self, thread: LoadedThread, order: StopOrder) -> None:
+        """Stop the worker, which is woken for that: awake it can store what is to be stored, and give its lease back."""
+        thread.unloading = False
+        if thread.state is State.HIBERNATED:
+            self._employ(thread)
+        await self._while(lambda: thread.state is State.STARTING)
+        thread.unloading = True
+        if thread.incarnation is not None:
+            await self._stop(thread.incarnation, order)
+        # Until it is buried.
+        await self._while(
+            lambda: thread.state is State.DEAD and thread.next_start is None and not _is_gone(thread)
+        )
+
+    async def _while(self, condition: Callable[[], bool]) -> None:
+        """Wait for what takes milliseconds, and not for ever."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_GRACE_S):
+                while condition():  # noqa: ASYNC110  (milliseconds, and rare)
+                    await asyncio.sleep(LOOK_S)
 
     async def stop_all(self, threads: Iterable[LoadedThread]) -> None:
         incarnations = [thread.incarnation for thread in threads if thread.incarnation is not None]
@@ -98,3 +111,7 @@ class Endings:
             log.warning("worker %d did not stop in time and is killed", incarnation.handle.pid)
             incarnation.handle.signal(signal.SIGKILL)
             await asyncio.shield(incarnation.handle.exited)
+
+
+def _is_gone(thread: LoadedThread) -> bool:
+    return thread.gone is not None and thread.gone.done()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from config.settings import Bulkhead
-from protocol.link import Frame
+from protocol.link import HIBERNATED, Frame
 from supervisor import refusals
 from supervisor.compartments import Compartments
 from supervisor.journal import Journal
@@ -167,7 +167,11 @@ class Succession:
     def after(self, thread: LoadedThread, end: End) -> None:
         """A worker has ended and everybody has been told; see what comes next."""
         if not self._wanted(thread):
-            self._remove(thread)
+            if end.exit_code == HIBERNATED:
+                # It fell asleep before it was told to stop: who ends it sees to what a sleeper leaves, its lease.
+                thread.move(State.HIBERNATED)
+            else:
+                self._remove(thread)
             return
         if end.kind is EndKind.HIBERNATED:
             # A command may have come while its worker went to sleep.

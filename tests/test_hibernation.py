@@ -150,6 +150,57 @@ def test_a_sleeping_thread_can_be_archived_and_the_end_of_the_server_leaves_no_l
     assert not list(leases.iterdir())
 
 
+def test_a_thread_without_a_turn_can_be_archived_in_its_sleep(server):
+    client = server(*SOON)
+    thread = client.start_thread()
+    await_sleep(client, thread)
+    client.request("thread/archive", {"threadId": thread})
+    listed = client.request("thread/list", {"archived": True})["data"]
+    assert [entry["id"] for entry in listed] == [thread]
+
+
+def fall_asleep_late(client, thread, then):
+    """Have a worker learn that it is to sleep, and what `then` has the front tell it, in one go."""
+    worker = client.worker(thread)
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        await_sleep(client, client.start_thread())  # so it has been asked as well
+        then()
+    finally:
+        os.kill(worker, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_a_thread_that_is_falling_asleep_when_it_is_archived_is_stored_and_leaves_no_lease(
+    server, marked, used
+):
+    client = server("-c", "bulkhead.hibernate_after_s=1")
+    thread = client.start_thread()
+    if used:
+        client.turn(thread, "!say hello")
+    requests = []
+
+    def archive():
+        requests.append(client.start_request("thread/archive", {"threadId": thread}))
+        client.await_row(thread, lambda row: row["state"] == "stopping")
+
+    fall_asleep_late(client, thread, archive)
+    client.result(requests[0])
+    assert thread not in client.request("thread/loaded/list", {})["data"]
+    listed = client.request("thread/list", {"archived": True})["data"]
+    assert [entry["id"] for entry in listed] == [thread]
+    assert not (Path(marked.env["BULKHEAD_HOME"]) / "bulkhead" / "leases" / thread).exists()
+
+
+def test_a_thread_that_is_falling_asleep_when_the_server_ends_leaves_no_lease(server, marked):
+    client = server("-c", "bulkhead.hibernate_after_s=1")
+    thread = client.start_thread()
+    client.turn(thread, "!say hello")
+    fall_asleep_late(client, thread, lambda: os.kill(client.pid, signal.SIGTERM))
+    client.close()
+    assert not list((Path(marked.env["BULKHEAD_HOME"]) / "bulkhead" / "leases").iterdir())
+
+
 def test_the_kernels_word_on_pressure_is_understood(tmp_path):
     assert 0.0 <= waited_for_memory("/proc/pressure/memory") <= 100.0
     file = tmp_path / "pressure"

@@ -80,6 +80,8 @@ class ThreadService:
         """Whether it was to sleep, and only what ends by itself kept it awake: its loading, a request, MCP servers."""
         self.overrides = ThreadOverrides()
         self._answering = True
+        self._recovered = asyncio.Event()
+        """Set once it has what its predecessors had, if there were any."""
         self._commands: asyncio.Queue[tuple[int, Command]] = asyncio.Queue()
         loop.set_exception_handler(self._unhandled)
         self._task = loop.create_task(self._serve())
@@ -139,6 +141,8 @@ class ThreadService:
             self.turns.pursue_goal()
 
     async def _stop(self, order: StopOrder, *, code: int = 0) -> None:
+        if order.recovered:
+            await self._recovered.wait()
         self._task.cancel()
         if self.session is not None:
             self.session.hooks.ending = True
@@ -173,6 +177,7 @@ class ThreadService:
     async def _serve(self) -> None:
         if self.adopt.recover_method:
             await self._recover()
+        self._recovered.set()
         is_open = bool(self.adopt.recover_method)
         while True:
             self._answering = False
