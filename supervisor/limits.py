@@ -117,7 +117,7 @@ class LimitWatch:
         if limits.log_mib and log_size > limits.log_mib * _MIB:
             return f"log_mib = {limits.log_mib}, printed {log_size // _MIB} MiB at once"
         if thread.turn is not None and limits.turn_s:
-            lasted = time.time() - thread.turn.started_at_ms / 1000
+            lasted = time.monotonic() - thread.turn_began  # a clock that is set must end nobody's turn
             if lasted > limits.turn_s:
                 return f"turn_s = {limits.turn_s:g}, the turn has lasted {lasted:.1f} s"
         held = incarnation.compartment.over() if incarnation.compartment is not None else ""

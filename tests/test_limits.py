@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import signal
+import time
 from pathlib import Path
 
 import pytest
 from protocol_client import RpcError
 
+from config.settings import Limits
+from protocol.link import Adopt
+from supervisor.limits import LimitWatch
+from supervisor.loaded import Incarnation, LoadedThread, Turn
 from supervisor.oom import OomWatch
 
 HUNGRY = (
@@ -176,3 +182,15 @@ def test_a_kill_by_the_kernel_for_want_of_memory_is_known_for_a_while(tmp_path):
     watch.look()
     assert not watch.struck()
     assert not OomWatch(str(tmp_path / "none")).struck()
+
+
+def test_a_clock_that_is_set_ends_no_turn():
+    async def over(began: float) -> str:
+        thread = LoadedThread("t", 1, Adopt(role="thread"))
+        thread.limits = Limits(turn_s=1000)
+        thread.turn, thread.turn_began = Turn("turn", 0), began  # by the wall clock it began in 1970
+        one = Incarnation(thread, None, 1, "")
+        return LimitWatch(None, None, None)._over(one, None, 0)
+
+    assert not asyncio.run(over(time.monotonic()))
+    assert "turn_s = 1000" in asyncio.run(over(time.monotonic() - 2000))
