@@ -49,7 +49,18 @@ class LineReader:
 
     def start(self) -> None:
         if self._first:
-            self._loop.call_soon(self.feed, self._first)
+            self._loop.call_soon(self._begin)
+        else:
+            self._watch()
+
+    def _begin(self) -> None:
+        """What has been read already comes first: a loop may look at descriptors before it makes calls that are due."""
+        if not self._ended:
+            self.feed(self._first)
+        if not self._ended and not self._paused:
+            self._watch()
+
+    def _watch(self) -> None:
         try:
             self._loop.add_reader(self._fd, self._readable)
         except (PermissionError, OSError):

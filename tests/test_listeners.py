@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import hashlib
 import hmac
 import http.client
@@ -14,6 +15,7 @@ import socket
 import stat
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,6 +85,11 @@ def listen(marked: Marked, workspace: Path) -> Iterator[Callable[..., Listening]
         yield start
     left = marked.end()
     assert not left, f"{len(left)} processes were left"
+
+
+def peer_has_unread(peer: socket.socket) -> bool:
+    """Whether the server has not taken yet what was sent to it."""
+    return bool(int.from_bytes(fcntl.ioctl(peer, termios.TIOCOUTQ, bytes(4)), sys.byteorder))
 
 
 def attach(marked: Marked, path: Path, **options: Any) -> ProtocolClient:
@@ -183,6 +190,30 @@ def test_a_unix_socket_takes_lines_and_websockets(listen, marked, tmp_path):
         assert hear(peer, 2)["result"]["data"] == [thread]
     assert running.stop() == 0
     assert not path.exists()
+
+
+def test_the_first_bytes_tell_in_whatever_pieces_they_come(listen, tmp_path):
+    path = tmp_path / "server.sock"
+    listen("--listen", f"unix://{path}")
+    line = json.dumps(HELLO).encode() + b" " * 100_000 + b"\n"  # more than is read to tell
+    for _ in range(20):
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.settimeout(PATIENCE_S)
+            peer.connect(str(path))
+            peer.sendall(line)
+            assert peer.recv(65536).startswith(b'{"id":1,"result"')
+    for start, rest in (
+        (b"G", b"ET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (b"{", json.dumps(HELLO).encode()[1:] + b"\n"),
+    ):
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.settimeout(PATIENCE_S)
+            peer.connect(str(path))
+            peer.sendall(start)
+            while peer_has_unread(peer):
+                pass
+            peer.sendall(rest)
+            assert peer.recv(65536).startswith((b"HTTP/1.1 200", b'{"id":1,"result"'))
 
 
 def test_a_client_may_close_its_end_and_read_the_answers_then(listen, tmp_path):

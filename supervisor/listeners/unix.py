@@ -45,9 +45,15 @@ class UnixListener:
         self._acceptor = Acceptor(listening, self._welcome)
 
     async def _welcome(self, peer: socket.socket) -> bool:
-        first = await asyncio.get_running_loop().sock_recv(peer, FIRST_BYTES)
-        if not first:
-            return False
+        loop = asyncio.get_running_loop()
+        first = b""
+        while HTTP_START.startswith(first):  # it may come in any pieces
+            more = await loop.sock_recv(peer, FIRST_BYTES)
+            if not more:
+                return False
+            first += more
+            if first.startswith(HTTP_START):
+                break
         if first.startswith(HTTP_START):
             protocol = await shake_hands(
                 peer, first, None, lambda: render(self._front), full=self._clients.full
