@@ -7,6 +7,7 @@ What the values mean is the business of `config.settings`.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -198,7 +199,10 @@ def read_layer(file: str, origin: Origin) -> Layer | None:
     :raises MalformedConfigError: it is no TOML or cannot be read.
     """
     try:
-        with open(file, "rb") as stream:
+        # A pipe in its place would be waited for by all threads, for whoever writes into it.
+        with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+            if stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode):
+                raise MalformedConfigError(file, 0, 0, "cannot be read: it is a pipe")
             text = stream.read().decode()
     except FileNotFoundError:
         return None

@@ -111,7 +111,11 @@ def _locked(home: str) -> Iterator[None]:
 
 def _read(file: str) -> str:
     try:
-        with open(file, encoding="utf-8", newline="") as stream:
+        with open(
+            os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8", newline=""
+        ) as stream:
+            if stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode):
+                raise MalformedConfigError(file, 0, 0, "cannot be read: it is a pipe")
             return stream.read()
     except FileNotFoundError:
         return ""

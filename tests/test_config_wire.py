@@ -76,6 +76,26 @@ def test_a_file_that_is_wrong_is_named_with_its_line(server, home):
     assert client.request("config/read", {})["config"]["model"] == "mended"
 
 
+def test_a_pipe_in_the_place_of_the_file_is_waited_for_by_nobody(server, home):
+    running = server()
+    file = home / "config.toml"
+    text = file.read_text()
+    file.unlink()
+    os.mkfifo(file)
+    write = {"keyPath": "model", "value": "another", "mergeStrategy": "replace"}
+    for method, params in (
+        ("config/read", {}),
+        ("config/value/write", write),
+        ("model/list", {}),
+        ("thread/start", {}),
+    ):
+        with pytest.raises(RpcError, match="it is a pipe"):
+            running.request(method, params)
+    file.unlink()
+    file.write_text(text)
+    running.start_thread()
+
+
 def test_project_layers_count_in_trusted_projects_only(server, home, workspace):
     (workspace / ".git").mkdir()
     below = workspace / "below"
