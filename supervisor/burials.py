@@ -127,7 +127,7 @@ class Burials:
     async def _bury(self, incarnation: Incarnation, end: End, noticed: float, *, delivered: bool) -> None:
         thread = incarnation.thread
         if not delivered:
-            rest = await self._loop.run_in_executor(self._clerks, Path(incarnation.log_path).read_bytes)
+            rest = await self._loop.run_in_executor(self._clerks, _long_rest, incarnation.log_path)
             end = self._deliver(incarnation, end, rest)
         turn = thread.turn
         if turn is not None:
@@ -190,3 +190,12 @@ class Burials:
             how=str(end),
             turn=named,
         )
+
+
+def _long_rest(path: str) -> bytes:
+    """An event log of any size; blocks."""
+    try:
+        return Path(path).read_bytes()
+    except (OSError, MemoryError) as error:  # the turn must end all the same
+        log.error("event log %s cannot be read: %s", path, error or "too long")  # noqa: TRY400 - it says it all
+        return b""
