@@ -88,6 +88,7 @@ class _Host:
     def employ(self, handle: Handle) -> None:
         if self.dismissed:
             handle.signal(signal.SIGKILL)
+            self._hosts.hub.detach(handle.token)
             return
         self.handle = handle
         self.employed = True
