@@ -87,7 +87,8 @@ async def _replace(front: Front, thread: LoadedThread, deadline_s: float | None,
     try:
         await _put_to_sleep(front, thread, deadline_s, outcome)
     finally:
-        front.supervisor.hold(thread, held=False)
+        # A drain may have begun meanwhile, which goes on.
+        front.supervisor.hold(thread, held=thread.draining or front.supervisor.draining)
 
 
 async def _put_to_sleep(
