@@ -157,6 +157,8 @@ class Burials:
         except (OSError, RolloutError) as error:
             # Clients are told all the same; a reader takes a turn without an end for interrupted.
             log.error("the end of turn %s could not be stored: %s", turn.id, error)  # noqa: TRY400 - a full disk
+        except Exception:  # by a bug of ours: the turn must end all the same
+            log.exception("the end of turn %s could not be stored", turn.id)
         self._metrics.turns.observe(time.monotonic() - thread.turn_began)
         thread.turn = None
         thread.status = obituary.SYSTEM_ERROR

@@ -45,6 +45,8 @@ class Connection:
         self._on_message = on_message
         self._on_gone = on_gone
         self._ended = False
+        self.detached = False
+        """Whether it is gone for good, and no thread may hold on to it."""
         self.outbox = Outbox(channel.write_fd, self.on_end, channel.frame)
         self._channel = channel
         self._inlet = channel.inlet(self, self.outbox.raw)

@@ -143,6 +143,7 @@ class Front:
     def detach(self, connection: Connection) -> None:
         """The client is gone for good; its threads go on for others."""
         self.connections.discard(connection)
+        connection.detached = True
         self.supervisor.forget(connection)
         self.hosts.forget(connection)
         adapter = self._adapters.pop(connection, None)

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -53,7 +54,12 @@ class Journal:
         if self._fd < 0:
             self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             self._size = os.fstat(self._fd).st_size
-        self._size += os.write(self._fd, line)
+        written = os.write(self._fd, line)
+        if written < len(line):
+            # The next line would stand behind half of this one.
+            os.ftruncate(self._fd, self._size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._size += written
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -170,8 +170,8 @@ class LoadedThread:
         """Done when it is not loaded any more; there is one from the first who wants that."""
 
     def attach(self, connection: Connection) -> None:
-        """The client hears what is said from now on."""
-        if connection not in self.subscribers:
+        """The client hears what is said from now on, unless it has gone while its request waited."""
+        if connection not in self.subscribers and not connection.detached:
             self.subscribers.add(connection)
             self.attendance += 1
 

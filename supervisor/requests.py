@@ -62,16 +62,8 @@ class Requests:
         if isinstance(message, rpc.ClientRequest):
             try:
                 self._request(connection, message)
-            except rpc.RpcError as error:
-                connection.reply_error(message.id, error)
-            except ConfigError as error:
-                connection.reply_error(message.id, rpc.RpcError(f"failed to load configuration: {error}"))
-            except Exception as error:
-                # A bug of ours must not take the other threads down; the request is answered all the same.
-                log.exception("request %s failed", message.method)
-                connection.reply_error(
-                    message.id, rpc.RpcError(f"internal error: {error}", rpc.INTERNAL_ERROR)
-                )
+            except Exception as error:  # noqa: BLE001 - see `_refuse`
+                _refuse(connection, message, error)
         elif isinstance(message, rpc.ClientResponse):
             connection.answered(message)
 
@@ -151,16 +143,8 @@ class Requests:
         try:
             outcome = handler(self._front, connection, params)
             result = await outcome if isinstance(outcome, Awaitable) else outcome
-        except rpc.RpcError as error:
-            connection.reply_error(request.id, error, lane)
-        except ConfigError as error:
-            text = f"failed to load configuration: {error}"
-            connection.reply_error(request.id, rpc.RpcError(text), lane)
-        except Exception as error:
-            log.exception("request %s failed", request.method)
-            connection.reply_error(
-                request.id, rpc.RpcError(f"internal error: {error}", rpc.INTERNAL_ERROR), lane
-            )
+        except Exception as error:  # noqa: BLE001 - see `_refuse`
+            _refuse(connection, request, error, lane)
         else:
             connection.reply(request.id, result, lane)
             afterwards.say(later)
@@ -196,11 +180,8 @@ class Requests:
                 )
             else:
                 raise rpc.RpcError(f"thread not found: {thread_id}")
-        except rpc.RpcError as error:
-            connection.reply_error(request.id, error, thread_id)
-        except ConfigError as error:
-            text = f"failed to load configuration: {error}"
-            connection.reply_error(request.id, rpc.RpcError(text), thread_id)
+        except Exception as error:  # noqa: BLE001 - see `_refuse`
+            _refuse(connection, request, error, thread_id)
 
     def take_again(self, incarnation: Incarnation, waiting: list[Pending]) -> None:
         """A thread could not be loaded as one client wanted it; that is no answer to what else it was asked.
@@ -256,10 +237,8 @@ class Requests:
         async def work() -> None:
             try:
                 self._load(connection, request, new_id(), self._unused(source))
-            except rpc.RpcError as error:
-                connection.reply_error(request.id, error)
-            except ConfigError as error:
-                connection.reply_error(request.id, rpc.RpcError(f"failed to load configuration: {error}"))
+            except Exception as error:  # noqa: BLE001 - see `_refuse`
+                _refuse(connection, request, error)
 
         # A fork comes after what is under way with the thread that it is made of, e.g. its return from the archive.
         source = as_canonical(getattr(params, "thread_id", ""))
@@ -291,3 +270,13 @@ class Requests:
         """Commands and MCP servers run under the configuration as it is now; host workers live long."""
         configured = row.name == "command/exec" or row.without_thread
         return self._front.configuration.refresh().layers if configured else _NO_CONTEXT
+
+
+def _refuse(connection: Connection, request: rpc.ClientRequest, error: Exception, lane: str = "") -> None:
+    """Answer a request that failed. A bug of ours is no reason to leave it open, nor to take other threads down."""
+    if isinstance(error, ConfigError):
+        error = rpc.RpcError(f"failed to load configuration: {error}")
+    elif not isinstance(error, rpc.RpcError):
+        log.error("request %s failed", request.method, exc_info=error)
+        error = rpc.RpcError(f"internal error: {error}", rpc.INTERNAL_ERROR)
+    connection.reply_error(request.id, error, lane)

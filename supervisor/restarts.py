@@ -67,12 +67,15 @@ class RestartRation:
 
     def _tick(self) -> None:
         self._timer = None
-        if self._waiting:
-            self._waiting.popleft()()
-        else:
-            self._tokens += 1
-        if self._waiting or self._tokens < BURST:
-            self._timer = self._loop.call_later(PACE_S, self._tick)
+        try:
+            if self._waiting:
+                self._waiting.popleft()()
+            else:
+                self._tokens += 1
+        finally:
+            # A start that fails by a bug of ours keeps no other waiting.
+            if self._waiting or self._tokens < BURST:
+                self._timer = self._loop.call_later(PACE_S, self._tick)
 
     def close(self) -> None:
         self._waiting.clear()

@@ -26,12 +26,17 @@ class EventLog:
         """One write() for the whole piece; a torn end is possible only when the process is killed in it.
 
         Raises:
-            OSError: the file system is full or broken.
+            OSError: the file system is full or broken. Nothing of the piece is in the log then.
         """
         view = memoryview(piece)
-        while view:
-            written = os.write(self._fd, view)
-            view = view[written:]
+        try:
+            while view:
+                written = os.write(self._fd, view)
+                view = view[written:]
+        except OSError:
+            # What would come behind a torn record would be read as the rest of it.
+            os.ftruncate(self._fd, self.size)
+            raise
         self.size += len(piece)
 
     def begin_anew(self, offset: int) -> bytes:

@@ -56,6 +56,8 @@ class Link:
         self._flushing = False
         self._armed = False
         self._closed = False
+        self._lost = False
+        """Whether something that was said could not be logged."""
         self._open = asyncio.Event()
         self._calls: dict[int, asyncio.Future[bytes]] = {}
         self._call_numbers = itertools.count(1)
@@ -88,11 +90,19 @@ class Link:
         self._flushing = False
         if not self._fresh:
             return
+        if self._lost:
+            self._fresh.clear()
+            return
         self._rotate()
         piece = b"".join(self._fresh)
         self._fresh.clear()
         if self._log is not None:
-            self._log.append(piece)
+            try:
+                self._log.append(piece)
+            except OSError:
+                # Nothing that comes after what is lost may be heard: the process ends, and the front says so.
+                self._lost = True
+                raise
         self._offset += len(piece)
         self._unsent.append(piece)
         self._push()
