@@ -36,7 +36,7 @@ __all__ = [
     "unpack_frame",
 ]
 
-WIRE = 1
+WIRE = 2
 """Which form of all this: counted up with each change that the other side would misread. A zygote of other code than the
 server's tells its own, and none of its workers is taken if it is another (`bulkhead replace` after an upgrade)."""
 HEAD = struct.Struct("<BQ")

@@ -7,7 +7,7 @@ import hashlib
 from protocol import link
 from workers.zygote import Fork, Spec
 
-KNOWN = {1: "e2adfbcc6c73dbc3"}
+KNOWN = {1: "e2adfbcc6c73dbc3", 2: "a75bed1482fb1e27"}
 """What the number stood for. A change of what is below needs a new number (`protocol.link.WIRE`) and an entry here: a server
 that was started before an upgrade would misread the workers of the new code."""
 

@@ -40,6 +40,7 @@ from workers.instructions import message
 from workers.link import Link
 from workers.loading import resume_session, start_session
 from workers.mcp.servers import McpServers
+from workers.models.output_item import FORMS
 from workers.session import Session, now_ms
 from workers.thread_view import opened
 from workers.toolbox import Toolbox
@@ -58,7 +59,7 @@ _PATCH = "*** Begin Patch\n*** Add File: hello.txt\n+hello\n*** End Patch\n"
 def play() -> None:
     """One throw-away turn; about 100 ms."""
     models.warm()
-    for kind in _MET_LATER:
+    for kind in (*_MET_LATER, *FORMS.values()):
         msgspec.json.Decoder(kind)
     registry = default_registry()
     for name in registry.names:

@@ -8,7 +8,7 @@ import msgspec
 
 from rollouts.ids import new_id
 
-__all__ = ["NAMED", "nameless", "readable"]
+__all__ = ["FORMS", "NAMED", "nameless", "readable"]
 
 NAMED = {"message": "msg_", "reasoning": "rs_", "web_search_call": "ws_"}
 """The kinds that clients see under their own ids, and how these begin."""
@@ -47,7 +47,7 @@ class _WebSearch(msgspec.Struct):
     id: str | None = None
 
 
-_KNOWN: dict[str, type[msgspec.Struct]] = {
+FORMS: dict[str, type[msgspec.Struct]] = {
     "message": _Message,
     "reasoning": _Reasoning,
     "function_call": _FunctionCall,
@@ -61,7 +61,7 @@ def readable(item: dict[str, Any]) -> bool:
     kind = item.get("type")
     if not isinstance(kind, str):
         return False
-    form = _KNOWN.get(kind)
+    form = FORMS.get(kind)
     if form is not None:
         try:
             msgspec.convert(item, form)
