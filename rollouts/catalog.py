@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -43,6 +43,7 @@ from rollouts.search import Needle
 
 __all__ = ["Catalog"]
 
+T = TypeVar("T")
 _DEFAULT_LIMIT = 25
 _MAX_LIMIT = 100
 _SORT_COLUMNS = {
@@ -115,12 +116,12 @@ class Catalog:
             RolloutNotFound: `thread not loaded: X`.
             RolloutDamaged, OSError
         """
-        return self._read(self._present(thread_id), include_turns, loaded or {})
+        return self._look_up(thread_id, lambda path: self._read(path, include_turns, loaded or {}))
 
     def pager(self, thread_id: str) -> tuple[Pager, bool]:
         """The pages of a thread's turns, archived or not, and whether it is a paginated one. Raises as `read`."""
         thread_id = canonical_id(thread_id)
-        stored = self._recent.get(self._present(thread_id))
+        stored = self._look_up(thread_id, self._recent.get)
         return Pager(thread_id, stored.turns, stored.positions, paginated=stored.paginated), stored.paginated
 
     def annotate(
@@ -209,9 +210,17 @@ class Catalog:
     def _read_states(self, rows: Sequence[Row]) -> dict[str, ThreadReadState]:
         return {row.summary.thread_id: self.receipts.get(row.summary.thread_id) for row in rows}
 
+    def _look_up(self, thread_id: str, read: Callable[[Path], T]) -> T:
+        """What `read` makes of the thread's file. One that is archived meanwhile, or comes back, is looked for again."""
+        try:
+            return read(self._present(thread_id))
+        except FileNotFoundError:
+            return read(self._present(thread_id))
+
     def _present(self, thread_id: str) -> Path:
         thread_id = canonical_id(thread_id)
-        for archived in (False, True):
+        # It may come back from the archive after the first look.
+        for archived in (False, True, False):
             if segments := self.home.segments(thread_id, archived=archived):
                 return segments[-1]
         raise RolloutNotFound(f"thread not loaded: {thread_id}")

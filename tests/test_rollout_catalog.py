@@ -4,6 +4,7 @@ import os
 import shutil
 from contextlib import closing
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -337,6 +338,23 @@ def test_a_thread_with_a_writer_is_not_moved(catalog):
         catalog.archive(thread_id(1))
     lock.release()
     catalog.archive(thread_id(1))
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_a_thread_that_is_moved_while_it_is_read_is_read_all_the_same(catalog, monkeypatch, archived):
+    store(catalog, 1, archived=archived)
+    look, seen = catalog.home.segments, []
+
+    def looked(identity, *, archived=False):
+        found = look(identity, archived=archived)
+        seen.append(archived)
+        if len(seen) == 1:
+            move()
+        return found
+
+    move = partial(catalog.unarchive if archived else catalog.archive, thread_id(1))
+    monkeypatch.setattr(Home, "segments", lambda _, identity, **where: looked(identity, **where))
+    assert catalog.read(thread_id(1), include_turns=True).id == thread_id(1)
 
 
 def test_ids_that_are_none_or_unknown(catalog):
