@@ -26,6 +26,7 @@ __all__ = [
     "load_document",
     "parse_override",
     "read_layer",
+    "read_text",
 ]
 
 CONFIG_FILE = "config.toml"
@@ -193,21 +194,31 @@ def _holds(values: Any, path: Path) -> bool:
     return True
 
 
+def read_text(file: str) -> str:
+    """What stands in a configuration file, line ends and all.
+
+    :raises MalformedConfigError: it is a pipe, or not UTF-8.
+    :raises OSError: it is not there or cannot be read.
+    """
+    # A pipe in its place would be waited for by all threads, for whoever writes into it.
+    with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+        if stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode):
+            raise MalformedConfigError(file, 0, 0, "cannot be read: it is a pipe")
+        try:
+            return stream.read().decode()
+        except UnicodeDecodeError as error:
+            raise MalformedConfigError(file, 0, 0, f"not UTF-8 text (byte {error.start})") from error
+
+
 def read_layer(file: str, origin: Origin) -> Layer | None:
     """The file as a layer, None if it is not there.
 
     :raises MalformedConfigError: it is no TOML or cannot be read.
     """
     try:
-        # A pipe in its place would be waited for by all threads, for whoever writes into it.
-        with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-            if stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode):
-                raise MalformedConfigError(file, 0, 0, "cannot be read: it is a pipe")
-            text = stream.read().decode()
+        text = read_text(file)
     except FileNotFoundError:
         return None
-    except UnicodeDecodeError as error:
-        raise MalformedConfigError(file, 0, 0, f"not UTF-8 text (byte {error.start})") from error
     except OSError as error:
         raise MalformedConfigError(file, 0, 0, f"cannot be read: {error.strerror}") from error
     try:

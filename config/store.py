@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import tomli
 
-from config.document import CONFIG_FILE, Document, Layer, Origin
+from config.document import CONFIG_FILE, Document, Layer, Origin, read_text
 from config.edits import MISSING, Edit, edit_text, lookup
 from config.effective import metadata_of, version_of
 from config.errors import ConfigWriteError, InvalidSettingError, MalformedConfigError
@@ -111,16 +111,9 @@ def _locked(home: str) -> Iterator[None]:
 
 def _read(file: str) -> str:
     try:
-        with open(
-            os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8", newline=""
-        ) as stream:
-            if stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode):
-                raise MalformedConfigError(file, 0, 0, "cannot be read: it is a pipe")
-            return stream.read()
+        return read_text(file)
     except FileNotFoundError:
         return ""
-    except UnicodeDecodeError as error:
-        raise MalformedConfigError(file, 0, 0, f"not UTF-8 text (byte {error.start})") from error
 
 
 def _values(file: str, text: str) -> dict[str, object]:
